@@ -1,0 +1,1 @@
+target_sources(moebius_model PRIVATE)

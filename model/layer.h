@@ -1,0 +1,56 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "model/arena.h"
+#include "model/backend.h"
+#include "model/params.h"
+#include "space/layer_type.h"
+
+namespace moebius {
+
+enum class Mode {
+  Train,   // training routing, context kept for backward, routing state follows
+  Native,  // evaluation with the training routing: the native loss
+  Causal,  // evaluation that may not see the future: Expert Choice by thresholds. The ranked loss.
+};
+
+// All a layer may touch during one micro-batch.
+struct Step {
+  Backend& backend;
+  Arena& arena;
+  TokenShape shape;  // B, S of the micro-batch, D
+  Mode mode = Mode::Train;
+  View statistics;        // [1, 4] f64, see Backend::router_losses
+  double aux = 0, z = 0;  // gradient weights of the router losses: recipe weight / (MoE sub-layers
+                          // * micro-batches)
+  bool training() const { return mode == Mode::Train; }
+};
+
+// y = f(h), both [T, D]. The norm before and the residual around belong to Model. Layers are const
+// and own no memory: parameters are slots declared when the layer is made, saved values live in the
+// step's arena.
+class Layer {
+ public:
+  virtual ~Layer() = default;
+  // Writes y (=). Returns the context that backward reads, in the arena; nullptr when not training.
+  virtual const void* forward(Step& step, View h, View y) const = 0;
+  // Writes dh (=), accumulates parameter gradients. `context` and `h` are those of the matching
+  // forward.
+  virtual void backward(Step& step, const void* context, View h, View dy, View dh) const = 0;
+};
+
+// What a layer is made from.
+struct LayerSite {
+  std::string name;           // prefix of its parameter names: "stack.0.sublayer.3.moe"
+  std::int64_t d_model = 0;   // D
+  double residual_scale = 1;  // 1/sqrt(2 * sub-layers): factor on the init of its output projection
+};
+
+struct LayerPlugin {
+  LayerType type;
+  std::function<std::unique_ptr<Layer>(const Fields&, const LayerSite&, Params&)> make;
+};
+
+}  // namespace moebius

@@ -1,0 +1,82 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/model.h"
+#include "model/optimizer.h"
+
+namespace moebius {
+
+// Bytes a learner takes, from a dry run of one whole step (forward, backward, optimizer): the
+// pre-flight.
+struct MemoryPlan {
+  std::int64_t parameters = 0, gradients = 0, optimizer = 0, arena = 0, library = 0;
+  std::int64_t total() const { return parameters + gradients + optimizer + arena + library; }
+  std::vector<Matmul>
+      matmuls;  // of one micro-batch, forward and backward: equals the static cost exactly
+};
+
+struct LearnerOptions {
+  std::string backend = "cpu";
+  BackendOptions backend_options;
+  std::uint64_t seed = 0;
+};
+
+struct StepResult {
+  double loss = 0;           // mean over the step's tokens, nats; no auxiliary loss in it
+  double gradient_norm = 0;  // before clipping
+  double aux =
+      0;  // load-balance loss, mean over MoE sub-layers and micro-batches (0 without token choice)
+  double z = 0;
+  double kept = 0, dropped = 0;  // (token, expert) pairs, summed over MoE sub-layers
+};
+
+// A model in training: parameters, optimizer state, arena and back-end of one trial. Knows nothing
+// of corpora or budgets.
+class Learner {
+ public:
+  // Error(BadInput) when the spec is illegal under the recipe; Error(Storage) never. Throws
+  // std::bad_alloc when the plan does not fit: callers compare plan() with what is free first.
+  Learner(const Spec& spec, const Recipe& recipe, std::int64_t vocab, const LearnerOptions& options,
+          const Catalog& catalog);
+  ~Learner();
+
+  static MemoryPlan plan(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
+                         const LearnerOptions& options, const Catalog& catalog);
+
+  // One optimizer step t (0-based) of n on recipe.batch sequences of recipe.seq tokens, row by row;
+  // all micro-batches.
+  StepResult train(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
+                   std::int64_t t, std::int64_t n);
+  // The gradients of one step without the update, for tests: read them with read_gradient.
+  StepResult gradients(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
+  // Loss of every token, no update; Mode::Causal or Mode::Native. The same B x S composition as
+  // training.
+  std::vector<double> evaluate(std::span<const std::int32_t> tokens,
+                               std::span<const std::int32_t> targets, Mode mode);
+  // Logits [B*S, V] of one micro-batch, Mode::Train routing without update when mode is Native.
+  std::vector<double> logits(std::span<const std::int32_t> tokens, Mode mode);
+
+  std::vector<double> read_value(const std::string& slot) const;
+  std::vector<double> read_gradient(const std::string& slot) const;
+  void write_value(const std::string& slot, std::span<const double> values);
+  const Params& params() const;
+  const MemoryPlan& memory() const;
+  const Spec& spec() const;
+  Backend& backend();
+
+  // Everything that the next step depends on (model/checkpoint.h); restore gives the same bits.
+  void save(const std::string& path, std::int64_t step, bool with_optimizer,
+            const std::string& metadata_json) const;
+  std::int64_t restore(const std::string& path,
+                       bool with_optimizer);  // -> step; Error(Storage) when damaged or foreign
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace moebius

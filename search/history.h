@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "evaluator/evaluator.h"
+#include "space/space.h"
+
+namespace moebius {
+
+enum class TrialState { Waiting, Running, Done, Pruned, Diverged, Infeasible, OutOfMemory, Failed };
+std::string state_text(TrialState state);
+TrialState parse_state(const std::string& text);
+bool is_final(TrialState state);
+
+// "baseline", "search", "rerun", "noise", "control", "scaled"
+struct Trial {
+  std::int64_t id = 0;      // of the database
+  std::int64_t number = 0;  // within the study, 0-based, contiguous
+  std::string role;
+  std::string label;  // baseline name, or ""
+  TrialState state = TrialState::Waiting;
+  std::int64_t attempt = 0;  // of the last claim
+  Point point;               // empty for specs outside the space
+  Spec spec;
+  std::string spec_hash;
+  std::int64_t parent = -1;  // number, -1 = none
+  std::string op;            // mutation operator, "random", "enqueued", ""
+  std::uint64_t seed = 0;
+  std::optional<Outcome> outcome;  // of the last ended attempt
+  // The loss that ranks: NaN unless Done.
+  double loss() const;
+};
+
+// A study's trials in memory, in number order, appended to as the database is. What samplers see.
+class History {
+ public:
+  const std::vector<Trial>& trials() const { return trials_; }
+  Trial* find(std::int64_t number);
+  const Trial* find(std::int64_t number) const;
+  void add(Trial trial);  // number must be the next one
+  void update(const Trial& trial);
+  bool seen(const std::string& spec_hash) const;  // among baseline and search trials
+  std::int64_t count(const std::string& role) const;
+  // Numbers of search trials proposed so far are lag-visible when final and <= i - lag (DESIGN 5).
+  bool ready(std::int64_t number, std::int64_t lag) const;  // all trials <= number - lag are final
+
+ private:
+  std::vector<Trial> trials_;
+  std::multiset<std::string> hashes_;
+};
+
+// DESIGN 4: finished ones by loss, then pruned by stopped loss, then the rest; number breaks ties.
+// NaN never ranks.
+bool ranks_before(const Trial& left, const Trial& right);
+
+}  // namespace moebius

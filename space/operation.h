@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <variant>
+
+namespace moebius {
+
+// What a sub-layer does to T tokens, forward. Parameters, FLOPs, bytes, memory and step time are
+// folds over lists of these (space/cost.h), never separate formulas.
+
+// `batch` products of together `rows` rows: [rows/batch, k] x [k, n]. With `weight` the right
+// factors are parameters (batch * k * n of them); without, both are activations (attention: rows =
+// B * H * S(S+1)/2 causal pairs, n = 1).
+struct Matmul {
+  std::int64_t rows = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  std::int64_t batch = 1;
+  bool weight = true;
+};
+
+// A memory-bound pass; `parameters` are those it owns (norm gains, bias tables, convolution taps).
+struct Pass {
+  std::int64_t bytes = 0;
+  std::int64_t parameters = 0;
+};
+
+// Tokens sent to experts on other devices and back; free on one device.
+struct Exchange {
+  std::int64_t bytes = 0;
+};
+
+using Operation = std::variant<Matmul, Pass, Exchange>;
+
+}  // namespace moebius

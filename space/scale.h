@@ -1,0 +1,50 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "space/spec.h"
+
+namespace moebius {
+
+// One row of the scale table (space/presets/scales.json): the only place for D, K, depth, experts,
+// S, B and V of a size.
+struct Scale {
+  std::string name;  // "nano", "micro", "mini", "100m-32e", "100m-32e-v32k", "1b-64e", "8b-64e"
+  std::int64_t d_model = 0;    // D
+  std::int64_t head_dim = 0;   // K
+  std::int64_t sublayers = 0;  // of the whole model
+  std::int64_t experts = 0;    // E
+  std::int64_t seq = 0;        // S
+  std::int64_t batch = 0;      // B
+  std::int64_t vocab = 0;      // V used in predictions; training takes V from the corpus
+};
+
+std::vector<Scale> scales();
+// "1b-64e", or as papers write it "1B/64E". Error(BadInput) naming the rows.
+Scale scale(const std::string& name);
+
+// A baseline block file (space/blocks/NAME.json, "moebius.baseline/1") holds widths as ratios to
+// the table's D, so that it sits at the same place at every scale. baseline("glam-nano") = block
+// "glam" at row "nano". Published sizes at 1B and 8B are in the file. Error(BadInput) naming what
+// is known.
+Spec baseline(const std::string& name, const LayerTypes& types);
+Spec baseline(const std::string& block, const Scale& scale, const LayerTypes& types);
+std::vector<std::string> baseline_blocks();  // "dense", "llama", "primer-ez", "switch", "glam",
+                                             // "glam-dropless", "glam-ec", ...
+// Splits "brainformer-1-100m-32e" into block and scale; false when it is not such a name.
+bool split_baseline(const std::string& name, std::string& block, std::string& scale_name);
+
+// Every F re-solved (one common factor, rounded to 16) so that active FLOPs per token match
+// `target` within 2 %.
+Spec iso_flops(const Spec& spec, double target_active_flops, const LayerTypes& types,
+               const TokenShape& shape);
+
+enum class HeadRule { Keep, ScaleHeads, ScaleHeadDim };
+// A searched block at another scale: D, F times the ratio of table widths, rounded to 16; E from
+// the table; stacks = total sub-layers / block length; heads and K by `rule` (paper 1.7: Keep
+// gives 29.5B and 157.2B for Brainformer-1).
+Spec scale_block(const Spec& spec, const Scale& from, const Scale& to,
+                 HeadRule rule = HeadRule::Keep);
+
+}  // namespace moebius

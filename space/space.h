@@ -1,0 +1,111 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "space/base/rng.h"
+#include "space/cost.h"
+#include "space/recipe.h"
+#include "space/spec.h"
+
+namespace moebius {
+
+// One finite choice. Per block it has one slot in a point, per sub-layer one slot for each of the k
+// positions.
+struct Knob {
+  std::string name;
+  bool per_sublayer = false;
+  std::vector<Value> choices;
+  bool ordinal = false;  // all choices are numbers in rising order: `nudge` moves to a neighbour
+};
+
+// An assignment of every knob: the index of the choice, slot by slot (Space::slots). Samplers see
+// only points.
+using Point = std::vector<std::int32_t>;
+
+struct Slot {
+  std::size_t knob = 0;      // index into Space::knobs
+  std::size_t position = 0;  // sub-layer, for per-sub-layer knobs
+};
+
+// A rule that a candidate must keep, relative to the baseline.
+struct Constraint {
+  std::string metric;  // "step_time" | "active_flops" | "parameters"
+  std::string profile = "cpu-local";
+  std::string scale = "proxy";
+  double max_over_baseline = 0;  // 0 = no upper bound
+  double min_over_baseline = 0;  // 0 = no lower bound
+};
+
+struct SpaceSize {
+  double points = 0;    // exact up to 2^53
+  double distinct = 0;  // distinct specs: knobs of absent types do nothing (30,233,088 points,
+                        // 27,427,737 specs in the paper's)
+};
+
+// What may be built, as data (JSON "moebius.space/1", DESIGN 3). Immutable after reading.
+class Space {
+ public:
+  // Error(BadInput) with every independent problem of the document.
+  static Space read(const Json& document, const std::string& file, const LayerTypes& types);
+
+  const std::string& name() const { return name_; }
+  const std::string& scale() const {
+    return scale_;
+  }  // row of the scale table that baselines are resolved against
+  std::int64_t sublayers() const { return sublayers_; }
+  std::int64_t stacks() const { return stacks_; }
+  const std::vector<Knob>& knobs() const { return knobs_; }
+  const std::vector<Slot>& slots() const { return slots_; }
+  const Recipe& recipe() const { return recipe_; }
+  const std::vector<Constraint>& constraints() const { return constraints_; }
+  // Names or files of baseline blocks; the first is the one that gates compare with.
+  const std::vector<std::string>& baselines() const { return baselines_; }
+  const Json& document() const { return document_; }  // as read, for the database
+  std::string hash() const;                           // without the recipe
+
+  SpaceSize size() const;
+  Spec resolve(const Point& point) const;
+  // The point of a spec; false when the spec is not in the space (then it may be a baseline, never
+  // a parent).
+  bool locate(const Spec& spec, Point& point) const;
+  Json point_json(const Point& point) const;  // {"type":["attn",..],"d_model":512,..}
+  Point read_point(const Json& json, const std::string& file) const;
+
+  Point sample(Rng& rng) const;  // uniform over points; not checked for feasibility
+
+  // One mutation by the operator table of DESIGN 3 (nudge .35, resample .15, retype .20, move .15,
+  // swap .05, crossover .10, renormalised over those applicable), repeated until the spec differs
+  // from the parent's. `mate` (may be empty) enables crossover. Returns the operator's name in
+  // `op`.
+  Point mutate(const Point& parent, const Point& mate, Rng& rng, std::string& op) const;
+
+ private:
+  std::string name_, scale_;
+  std::int64_t sublayers_ = 0, stacks_ = 1;
+  std::vector<Knob> knobs_;
+  std::vector<Slot> slots_;
+  Fields fixed_;
+  Recipe recipe_;
+  std::vector<Constraint> constraints_;
+  std::vector<std::string> baselines_;
+  Json document_;
+  const LayerTypes* types_ = nullptr;  // outlives the space
+};
+
+// The cheap rules, before any training: legality under the recipe, attention present (unless the
+// space names no attention), active-FLOP and parameter bounds against the baseline's cost. "" =
+// feasible; else the reason with both numbers. Step-time constraints are not judged here
+// (evaluator/).
+std::string why_infeasible(const Space& space, const Spec& spec, const Cost& baseline,
+                           const LayerTypes& types, std::int64_t vocab);
+
+// A preset ("brainformer-nano") or a file.
+Space load_space(const std::string& name_or_file, const LayerTypes& types);
+std::vector<std::string> space_presets();
+
+// Differences between two documents, one line each: "/knobs/heads/choices/1: 4 -> 8".
+std::vector<std::string> diff(const Json& left, const Json& right);
+
+}  // namespace moebius
