@@ -123,11 +123,12 @@ class Backend {
                               Routing& r) = 0;
   // Expert choice (2202.09368): each expert takes the `capacity` best tokens of each group by probs
   // (ties: lower token), gate = probs. `threshold` [1,E] (State; empty to leave alone) follows the
-  // lowest taken score: first call sets it, later ones t += (1 - keep) * (score - t).
+  // lowest taken score (mean over groups): t <= 0 means not yet set, so the first call sets it,
+  // later ones t += (1 - keep) * (score - t).
   virtual void choose_tokens(View probs, const Groups&, std::int64_t capacity, Weight threshold,
                              double keep, Routing& r) = 0;
-  // Causal twin of expert choice: the pairs with probs > threshold, gate = probs; beyond Pmax later
-  // tokens go without.
+  // Causal twin of expert choice: the pairs with probs > threshold, gate = probs. A token keeps at
+  // most Pmax / T experts, its best ones (ties: lower expert), so no token can displace another.
   virtual void choose_above(View probs, Weight threshold, Routing& r) = 0;
   // dprobs += d(gates): through the renormalisation of choose_experts, or plain.
   virtual void choice_backward(View probs, const Routing& r, bool renormalise, View dweight,
@@ -169,6 +170,11 @@ struct BackendOptions {
 struct BackendPlugin {
   std::string help;
   std::function<std::unique_ptr<Backend>(const BackendOptions&)> make;
+  // Bytes the back-end itself takes for a model whose micro-batch runs `matmuls` (forward and
+  // backward): packed weights, row tiles, scratchpads. Empty = nothing worth counting.
+  std::function<std::int64_t(const Params&, const std::vector<Matmul>& matmuls,
+                             const BackendOptions&)>
+      library_bytes = {};
 };
 
 }  // namespace moebius

@@ -17,7 +17,9 @@ struct Catalog {
   LayerTypes types{"sub-layer type"};  // what space/ needs of `layers`
 };
 
-// The plug-ins of the .def lists. One immutable instance: layers look gatings up in it.
+// The plug-ins of the .def lists, one immutable instance.
 const Catalog& builtin_catalog();
+// Its gatings alone, complete before the layers are: the moe layer offers them as choices.
+const Registry<GatingPlugin>& builtin_gatings();
 
 }  // namespace moebius

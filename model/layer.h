@@ -22,10 +22,19 @@ struct Step {
   Arena& arena;
   TokenShape shape;  // B, S of the micro-batch, D
   Mode mode = Mode::Train;
-  View statistics;        // [1, 4] f64, see Backend::router_losses
+  View statistics = {};   // [1, 4] f64, see Backend::router_losses
   double aux = 0, z = 0;  // gradient weights of the router losses: recipe weight / (MoE sub-layers
                           // * micro-batches)
   bool training() const { return mode == Mode::Train; }
+
+  // A buffer that backward needs: saved when training, else scratch of the enclosing scope.
+  View keep(Dtype dtype, std::int64_t rows, std::int64_t cols) {
+    return training() ? arena.save(dtype, rows, cols) : arena.scratch(dtype, rows, cols);
+  }
+  View keep(std::int64_t rows, std::int64_t cols) { return keep(backend.dtype(), rows, cols); }
+  View scratch(std::int64_t rows, std::int64_t cols) {
+    return arena.scratch(backend.dtype(), rows, cols);
+  }
 };
 
 // y = f(h), both [T, D]. The norm before and the residual around belong to Model. Layers are const

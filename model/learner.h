@@ -10,13 +10,15 @@
 
 namespace moebius {
 
-// Bytes a learner takes, from a dry run of one whole step (forward, backward, optimizer): the
-// pre-flight.
+// Bytes a learner takes, from a dry run of a micro-batch in every mode: the pre-flight.
 struct MemoryPlan {
-  std::int64_t parameters = 0, gradients = 0, optimizer = 0, arena = 0, library = 0;
+  std::int64_t parameters = 0, gradients = 0, optimizer = 0;
+  std::int64_t arena = 0;  // peak of saved and scratch values over the modes, batch buffers
+  std::int64_t library =
+      0;  // what the back-end says it takes itself (BackendPlugin::library_bytes)
   std::int64_t total() const { return parameters + gradients + optimizer + arena + library; }
-  std::vector<Matmul>
-      matmuls;  // of one micro-batch, forward and backward: equals the static cost exactly
+  // Of one micro-batch of training, forward and backward: their FLOPs equal the static cost.
+  std::vector<Matmul> matmuls;
 };
 
 struct LearnerOptions {
@@ -44,6 +46,10 @@ class Learner {
           const Catalog& catalog);
   ~Learner();
 
+  // "" or why the block cannot be trained under the recipe: the sub-layers for its micro-batch, and
+  // routing groups that span the batch, which forbid micro-batches.
+  static std::string why_illegal(const Spec& spec, const Recipe& recipe, const Catalog& catalog);
+  // Nothing is allocated for parameters: cheap for models of any size.
   static MemoryPlan plan(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
                          const LearnerOptions& options, const Catalog& catalog);
 
@@ -57,7 +63,8 @@ class Learner {
   // training.
   std::vector<double> evaluate(std::span<const std::int32_t> tokens,
                                std::span<const std::int32_t> targets, Mode mode);
-  // Logits [B*S, V] of one micro-batch, Mode::Train routing without update when mode is Native.
+  // Logits [T, V] of one micro-batch; Mode::Causal, or Mode::Native: the training routing without
+  // following it.
   std::vector<double> logits(std::span<const std::int32_t> tokens, Mode mode);
 
   std::vector<double> read_value(const std::string& slot) const;
@@ -68,11 +75,13 @@ class Learner {
   const Spec& spec() const;
   Backend& backend();
 
-  // Everything that the next step depends on (model/checkpoint.h); restore gives the same bits.
+  // Everything that the next step depends on, in one safetensors file (model/checkpoint.h): tensors
+  // by slot name in the master type, optimizer state, the step count. The keys of the JSON object
+  // `metadata_json` become metadata of the file: strings as they are, others as JSON text. restore
+  // gives the same bits and returns the step; Error(Storage) when damaged or foreign.
   void save(const std::string& path, std::int64_t step, bool with_optimizer,
             const std::string& metadata_json) const;
-  std::int64_t restore(const std::string& path,
-                       bool with_optimizer);  // -> step; Error(Storage) when damaged or foreign
+  std::int64_t restore(const std::string& path, bool with_optimizer);
 
  private:
   struct Impl;

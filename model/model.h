@@ -30,20 +30,24 @@ class Model {
   // losses) accumulate. Other modes: forward only. loss [T, 1] f64 is written either way. Resets
   // the arena.
   void run(Step& step, const TokenBatch& batch, double loss_scale, View loss) const;
-  // h [T, D] -> logits [T, V] for sampling and probes; forward only, in step.mode.
+  // logits [T, V] of every token, for sampling and probes; forward only, in step.mode (not Train).
+  // Resets the arena.
   void logits(Step& step, View token, View logits) const;
 
-  std::int64_t moe_sublayers() const;  // of the whole model
+  std::int64_t moe_sublayers() const { return moe_sublayers_; }  // of the whole model
   std::int64_t vocab() const { return vocab_; }
   const Spec& spec() const { return spec_; }
 
  private:
-  struct Site;  // one sub-layer: its layer and the gain of its norm
-  View forward(Step& step, View token, std::vector<const void*>* contexts) const;
+  struct Site;   // one sub-layer: its layer and the gain of its norm
+  struct Saved;  // what its forward leaves for backward, linked to the sub-layer before
+  // Embedding and all sub-layers: the residual stream [T, D]; `last` is the newest Saved of the
+  // chain (nullptr when not training).
+  View forward(Step& step, View token, const Saved** last) const;
 
   Spec spec_;
-  std::int64_t vocab_;
-  Weight table_, positions_, final_gain_;
+  std::int64_t vocab_, moe_sublayers_ = 0;
+  Weight table_, positions_, final_gain_;  // [V, D], [S, D] or empty, [1, D]
   std::vector<Site> sites_;
 };
 

@@ -31,6 +31,15 @@ class Optimizer {
                     View norm2, double clip) const = 0;
 };
 
+// What the recipe means for one tensor (DESIGN 3): hidden matrices train with lr * hidden_factor,
+// vectors without weight decay.
+inline double slot_rate(const ParamSlot& slot, double lr, double hidden_factor) {
+  return slot.role == Role::Hidden ? lr * hidden_factor : lr;
+}
+inline double slot_decay(const ParamSlot& slot, double weight_decay) {
+  return slot.role == Role::Vector ? 0 : weight_decay;
+}
+
 struct OptimizerPlugin {
   std::string help;
   std::function<std::unique_ptr<Optimizer>()> make;

@@ -1,0 +1,116 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/backend.h"
+#include "model/backends/cpu/matrix.h"
+#include "model/backends/cpu/parallel.h"
+
+namespace moebius::cpu {
+
+// Factors of a rotary embedding by position, spread over the pairs: y = x * cosine + swap(x) *
+// sine, where swap exchanges the two of a pair and `sine` carries the sign. Both [S, K].
+struct RotaryTable {
+  std::int64_t seq = 0, head_dim = 0;
+  double base = 0;
+  std::vector<float> cosine, sine;
+};
+
+// The fast back-end: oneDNN for products, Highway for passes over memory, f32 throughout. Each
+// family of kernels is one file.
+class Cpu final : public Backend {
+ public:
+  explicit Cpu(int threads);
+  ~Cpu() override;
+  Dtype dtype() const override { return Dtype::F32; }
+
+  // memory.cpp
+  std::byte* allocate(std::int64_t bytes) override;
+  void write(View to, const void* from) override;
+  void read(View from, void* to) override;
+  void bind(const Params& params) override { params_ = &params; }
+  void weights_changed() override {}
+
+  // initialise.cpp
+  void initialise(Weight w, std::uint64_t key) override;
+
+  // elementwise.cpp
+  void fill(View y, double value) override;
+  void add(View x, View y) override;
+  void activate(Activation a, View up, View gate, View y) override;
+  void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
+
+  // norm.cpp
+  void rms_norm(View x, Weight gain, View y, View rstd) override;
+  void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx) override;
+  void softmax(View logits, View probs) override;
+  void softmax_backward(View probs, View dprobs, View dlogits) override;
+
+  // matmul.cpp
+  void matmul(View x, Weight w, View y) override;
+  void matmul_dx(View dy, Weight w, View dx, bool accumulate) override;
+  void matmul_dw(View x, View dy, Weight w) override;
+  void expert_matmul(View x, const Routing& r, Weight w, View y) override;
+  void expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) override;
+  void expert_matmul_dw(View x, View dy, const Routing& r, Weight w) override;
+
+  // position.cpp
+  void rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool inverse) override;
+  void causal_conv(View x, std::int64_t seq, Weight taps, View y) override;
+  void causal_conv_backward(View x, std::int64_t seq, Weight taps, View dy, View dx) override;
+
+  // attention.cpp
+  void attention(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                 View lse) override;
+  void attention_backward(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                          View lse, View do_, View dq, View dk, View dv) override;
+
+  // routing.cpp
+  void choose_experts(View probs, const Groups& groups, std::int64_t capacity, bool renormalise,
+                      Routing& r) override;
+  void choose_tokens(View probs, const Groups& groups, std::int64_t capacity, Weight threshold,
+                     double keep, Routing& r) override;
+  void choose_above(View probs, Weight threshold, Routing& r) override;
+  void choice_backward(View probs, const Routing& r, bool renormalise, View dweight,
+                       View dprobs) override;
+  void router_losses(View logits, View probs, const Groups& groups, const Routing& r,
+                     View statistics) override;
+  void router_losses_backward(View logits, View probs, const Groups& groups, const Routing& r,
+                              double aux, double z, View dprobs, View dlogits) override;
+
+  // dispatch.cpp
+  void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) override;
+  void embed_backward(View token, std::int64_t seq, View dx, Weight table,
+                      Weight positions) override;
+  void gather(View x, const Routing& r, View y) override;
+  void gather_backward(View dy, const Routing& r, View dx) override;
+  void combine(View y, const Routing& r, View out) override;
+  void combine_backward(View y, const Routing& r, View dout, View dy, View dweight) override;
+
+  // loss.cpp
+  void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
+
+  // optimizer.cpp
+  void squared_norm(View g, View sum) override;
+  void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) override;
+  void adafactor(Weight w, View rows, View columns, View norm2, double clip,
+                 const Adafactor& options) override;
+
+ private:
+  // Empty weights become empty matrices.
+  Floats value(Weight w) const { return w.empty() ? Floats{} : Floats{params_->value(w)}; }
+  Floats gradient(Weight w) const { return w.empty() ? Floats{} : Floats{params_->gradient(w)}; }
+  const ParamSlot& slot(Weight w) const { return params_->slot(w); }
+
+  const RotaryTable& rotary(std::int64_t seq, std::int64_t head_dim, double base);
+  const std::vector<std::int32_t>& buckets(std::int64_t seq);  // relative bucket by distance
+
+  Crew crew_;
+  const Params* params_ = nullptr;
+  std::vector<std::span<std::byte>> memory_;
+  std::vector<RotaryTable> rotary_;
+  std::vector<std::int32_t> buckets_;
+};
+
+}  // namespace moebius::cpu

@@ -1,0 +1,146 @@
+#include "model/backends/cpu/cpu.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "model/backends/cpu/dispatch.cpp"
+#include <hwy/foreach_target.h>  // includes this file once per instruction set
+
+#include "model/backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace moebius::cpu::HWY_NAMESPACE {
+
+// x[t] = table[token[t]] + positions[t mod S] for rows [begin, end).
+void embed_rows(const Ints& token, std::int64_t seq, const Floats& table, const Floats& positions,
+                const Floats& x, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t t = begin; t < end; ++t) {
+    const float* from = table.row(*token.row(t));
+    float* to = x.row(t);
+    std::copy_n(from, x.cols, to);
+    if (!positions.empty()) add_to(positions.row(t % seq), to, x.cols);
+  }
+}
+
+// to[index[i]] += from[i], or weight[i] from[i], for columns [begin, end): rows in their order.
+void scatter_rows(const Floats& from, const Ints& index, const Floats& weight, std::int64_t count,
+                  const Floats& to, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    float* row = to.row(*index.row(i)) + begin;
+    if (weight.empty())
+      add_to(from.row(i) + begin, row, end - begin);
+    else
+      add_scaled(from.row(i) + begin, *weight.row(i), row, end - begin);
+  }
+}
+
+// to[t mod S] += from[t] for columns [begin, end).
+void fold_sequences(const Floats& from, std::int64_t seq, const Floats& to, std::int64_t begin,
+                    std::int64_t end) {
+  for (std::int64_t t = 0; t < from.rows; ++t)
+    add_to(from.row(t) + begin, to.row(t % seq) + begin, end - begin);
+}
+
+// dy[p] = weight[p] dout[token[p]], dweight[p] = y[p] . dout[token[p]] for pairs [begin, end).
+void split_rows(const Floats& y, const Ints& token, const Floats& weight, const Floats& dout,
+                const Floats& dy, const Floats& dweight, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t p = begin; p < end; ++p) {
+    const float *from = y.row(p), *grad = dout.row(*token.row(p));
+    float* to = dy.row(p);
+    const Vec gate = all(*weight.row(p));
+    Vec sum = zero();
+    each(dout.cols, [&](auto part, std::int64_t d) HWY_ATTR {
+      const Vec g = part.load(grad + d);
+      sum = hn::MulAdd(part.load(from + d), g, sum);
+      part.store(hn::Mul(gate, g), to + d);
+    });
+    *dweight.row(p) = sum_of(sum);
+  }
+}
+
+}  // namespace moebius::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace moebius::cpu {
+namespace {
+
+HWY_EXPORT(embed_rows);
+HWY_EXPORT(scatter_rows);
+HWY_EXPORT(fold_sequences);
+HWY_EXPORT(split_rows);
+
+// Several rows may add to one, so sums are split among threads by columns, never by rows.
+constexpr std::int64_t kColumns = 128;
+
+std::int64_t pairs(const Routing& r) { return *Ints(r.offset).row(r.offset.rows - 1); }
+
+}  // namespace
+
+void Cpu::embed(View token_view, std::int64_t seq, Weight table_weight, Weight positions_weight,
+                View x_view) {
+  const Ints token = token_view;
+  const Floats table = value(table_weight), positions = value(positions_weight), x = x_view;
+  check_shape(x, token.rows, table.cols, "embed x");
+  for (std::int64_t t = 0; t < token.rows; ++t)
+    MOEBIUS_CHECK(*token.row(t) >= 0 && *token.row(t) < table.rows, "[embed] token {} of {}",
+                  *token.row(t), table.rows);
+  const auto kernel = HWY_DYNAMIC_DISPATCH(embed_rows);
+  crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
+    kernel(token, seq, table, positions, x, begin, end);
+  });
+}
+
+void Cpu::embed_backward(View token_view, std::int64_t seq, View dx_view, Weight table_weight,
+                         Weight positions_weight) {
+  const Ints token = token_view;
+  const Floats dx = dx_view, dtable = gradient(table_weight),
+               dpositions = gradient(positions_weight);
+  check_shape(dx, token.rows, dtable.cols, "embed_backward dx");
+  const auto scatter = HWY_DYNAMIC_DISPATCH(scatter_rows);
+  const auto fold = HWY_DYNAMIC_DISPATCH(fold_sequences);
+  crew_.ranges(dx.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
+    scatter(dx, token, {}, dx.rows, dtable, begin, end);
+    if (!dpositions.empty()) fold(dx, seq, dpositions, begin, end);
+  });
+}
+
+void Cpu::gather(View x_view, const Routing& r, View y_view) {
+  const Floats x = x_view, y = y_view;
+  const Ints token = r.token;
+  check_shape(y, token.rows, x.cols, "gather y");
+  crew_.rows(pairs(r), x.cols, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) std::copy_n(x.row(*token.row(p)), x.cols, y.row(p));
+  });
+}
+
+void Cpu::gather_backward(View dy_view, const Routing& r, View dx_view) {
+  const Floats dy = dy_view, dx = dx_view;
+  check_shape(dy, r.token.rows, dx.cols, "gather_backward dy");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(scatter_rows);
+  crew_.ranges(dx.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
+    kernel(dy, r.token, {}, pairs(r), dx, begin, end);
+  });
+}
+
+void Cpu::combine(View y_view, const Routing& r, View out_view) {
+  const Floats y = y_view, out = out_view;
+  check_shape(y, r.token.rows, out.cols, "combine y");
+  fill(out_view, 0);
+  const auto kernel = HWY_DYNAMIC_DISPATCH(scatter_rows);
+  crew_.ranges(out.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
+    kernel(y, r.token, r.weight, pairs(r), out, begin, end);
+  });
+}
+
+void Cpu::combine_backward(View y_view, const Routing& r, View dout_view, View dy_view,
+                           View dweight_view) {
+  const Floats y = y_view, dout = dout_view, dy = dy_view, dweight = dweight_view;
+  check_shape(dy, r.token.rows, dout.cols, "combine_backward dy");
+  check_shape(dweight, r.token.rows, 1, "combine_backward dweight");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(split_rows);
+  crew_.rows(pairs(r), dout.cols, [&](std::int64_t begin, std::int64_t end) {
+    kernel(y, r.token, r.weight, dout, dy, dweight, begin, end);
+  });
+}
+
+}  // namespace moebius::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+
+#include "model/view.h"
+
+namespace moebius::cpu {
+
+template <class T>
+constexpr Dtype dtype_of = Dtype::F32;
+template <>
+inline constexpr Dtype dtype_of<double> = Dtype::F64;
+template <>
+inline constexpr Dtype dtype_of<std::int32_t> = Dtype::I32;
+
+// A view whose element type is known: element (i, j) is row(i)[j].
+template <class T>
+struct Matrix {
+  Matrix() = default;
+  Matrix(const View& view)  // NOLINT(google-explicit-constructor): kernels are called with views
+      : data(reinterpret_cast<T*>(view.data)), rows(view.rows), cols(view.cols), ld(view.ld) {
+    MOEBIUS_CHECK(view.empty() || view.dtype == dtype_of<T>, "[cpu] a view of {} read as {}",
+                  dtype_text(view.dtype), dtype_text(dtype_of<T>));
+  }
+
+  T* row(std::int64_t i) const { return data + i * ld; }
+  bool empty() const { return rows == 0 || cols == 0; }
+  bool dense() const { return ld == cols || rows <= 1; }  // empty ones are
+
+  // Rows [begin, end).
+  Matrix slice(std::int64_t begin, std::int64_t end) const {
+    Matrix part = *this;
+    part.data += begin * ld;
+    part.rows = end - begin;
+    return part;
+  }
+
+  T* data = nullptr;
+  std::int64_t rows = 0, cols = 0, ld = 0;
+};
+
+using Floats = Matrix<float>;
+using Ints = Matrix<std::int32_t>;  // token ids, offsets, routing tables
+using Doubles = Matrix<double>;     // losses, norms and statistics
+
+template <class T>
+void check_shape(const Matrix<T>& m, std::int64_t rows, std::int64_t cols, const char* what) {
+  MOEBIUS_CHECK(m.rows == rows && m.cols == cols, "[{}] is [{}, {}], must be [{}, {}]", what,
+                m.rows, m.cols, rows, cols);
+}
+
+}  // namespace moebius::cpu

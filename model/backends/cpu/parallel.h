@@ -1,0 +1,80 @@
+#pragma once
+#include <tbb/enumerable_thread_specific.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <new>
+
+namespace moebius::cpu {
+
+// 64-byte aligned floats that grow on first use and then stay: nothing is allocated from the second
+// step on.
+class Scratch {
+ public:
+  // `count` floats of unknown content; the former ones are gone.
+  float* floats(std::int64_t count) {
+    if (count > capacity_) {
+      memory_.reset(new (kAlignment) float[static_cast<std::size_t>(count)]);
+      capacity_ = count;
+    }
+    return memory_.get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(float* memory) const { ::operator delete[](memory, kAlignment); }
+  };
+  std::unique_ptr<float[], Free> memory_;
+  std::int64_t capacity_ = 0;
+};
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+
+// Runs the tiles of a kernel in the arena of the caller. A kernel cuts its work by shape alone and
+// adds up partial results in tile order, so its bits do not depend on the number of threads.
+class Crew {
+ public:
+  explicit Crew(int threads) : threads_(threads) {}
+
+  // work(i) for i in [0, tiles).
+  template <class Work>
+  void run(std::int64_t tiles, const Work& work) const {
+    if (threads_ > 1 && tiles > 1) return spread(tiles, std::cref(work));
+    for (std::int64_t i = 0; i < tiles; ++i) work(i);
+  }
+
+  // work(begin, end) over [0, items) in ranges of `grain`.
+  template <class Work>
+  void ranges(std::int64_t items, std::int64_t grain, const Work& work) const {
+    run(ceil_div(items, grain),
+        [&](std::int64_t i) { work(i * grain, std::min(items, (i + 1) * grain)); });
+  }
+
+  // The same over rows of `cols` elements.
+  template <class Work>
+  void rows(std::int64_t count, std::int64_t cols, const Work& work) const {
+    ranges(count, grain(cols), work);
+  }
+  static std::int64_t grain(std::int64_t cols) {
+    constexpr std::int64_t kElements = 1 << 14;  // 64 KiB per operand: some microseconds
+    return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, cols));
+  }
+
+  // Memory of the calling thread, valid within one tile.
+  float* scratch(std::int64_t floats) { return local_.local().floats(floats); }
+  // Memory of one kernel call, shared by its tiles.
+  float* shared(std::int64_t floats) { return shared_.floats(floats); }
+
+ private:
+  static void spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work);
+
+  int threads_;
+  tbb::enumerable_thread_specific<Scratch> local_;
+  Scratch shared_;
+};
+
+}  // namespace moebius::cpu

@@ -1,0 +1,119 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model/backend.h"
+#include "model/backends/reference/matrix.h"
+#include "model/backends/shared.h"
+
+namespace moebius::reference {
+
+// The executable definition of model/backend.h: naive loops, one thread, f64 or f32 storage with
+// double arithmetic. Each family of kernels is one file: the formula, forward, backward, and below
+// them the overrides that only choose the element type.
+class Reference final : public Backend {
+ public:
+  explicit Reference(Dtype dtype) : dtype_(dtype) {}
+  Dtype dtype() const override { return dtype_; }
+
+  // memory.cpp
+  std::byte* allocate(std::int64_t bytes) override;
+  void write(View to, const void* from) override;
+  void read(View from, void* to) override;
+  void bind(const Params& params) override { params_ = &params; }
+  void weights_changed() override { log_.next_step(); }
+  void initialise(Weight w, std::uint64_t key) override;
+  std::vector<Matmul> matmuls() const override { return log_.list(); }
+
+  // elementwise.cpp
+  void fill(View y, double value) override;
+  void add(View x, View y) override;
+  void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) override;
+  void embed_backward(View token, std::int64_t seq, View dx, Weight table,
+                      Weight positions) override;
+  void activate(Activation a, View up, View gate, View y) override;
+  void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
+
+  // norm.cpp
+  void rms_norm(View x, Weight gain, View y, View rstd) override;
+  void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx) override;
+  void softmax(View logits, View probs) override;
+  void softmax_backward(View probs, View dprobs, View dlogits) override;
+
+  // matmul.cpp
+  void matmul(View x, Weight w, View y) override;
+  void matmul_dx(View dy, Weight w, View dx, bool accumulate) override;
+  void matmul_dw(View x, View dy, Weight w) override;
+  void expert_matmul(View x, const Routing& r, Weight w, View y) override;
+  void expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) override;
+  void expert_matmul_dw(View x, View dy, const Routing& r, Weight w) override;
+
+  // attention.cpp
+  void rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool inverse) override;
+  void causal_conv(View x, std::int64_t seq, Weight taps, View y) override;
+  void causal_conv_backward(View x, std::int64_t seq, Weight taps, View dy, View dx) override;
+  void attention(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                 View lse) override;
+  void attention_backward(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                          View lse, View do_, View dq, View dk, View dv) override;
+
+  // routing.cpp
+  void choose_experts(View probs, const Groups& groups, std::int64_t capacity, bool renormalise,
+                      Routing& r) override;
+  void choose_tokens(View probs, const Groups& groups, std::int64_t capacity, Weight threshold,
+                     double keep, Routing& r) override;
+  void choose_above(View probs, Weight threshold, Routing& r) override;
+  void choice_backward(View probs, const Routing& r, bool renormalise, View dweight,
+                       View dprobs) override;
+
+  // dispatch.cpp
+  void gather(View x, const Routing& r, View y) override;
+  void gather_backward(View dy, const Routing& r, View dx) override;
+  void combine(View y, const Routing& r, View out) override;
+  void combine_backward(View y, const Routing& r, View dout, View dy, View dweight) override;
+
+  // loss.cpp
+  void router_losses(View logits, View probs, const Groups& groups, const Routing& r,
+                     View statistics) override;
+  void router_losses_backward(View logits, View probs, const Groups& groups, const Routing& r,
+                              double aux, double z, View dprobs, View dlogits) override;
+  void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
+
+  // optimizer.cpp
+  void squared_norm(View g, View sum) override;
+  void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) override;
+  void adafactor(Weight w, View rows, View columns, View norm2, double clip,
+                 const Adafactor& options) override;
+
+ private:
+  // Calls kernel.operator()<T>() with the element type of `dtype`.
+  template <class Kernel>
+  static void typed(Dtype dtype, Kernel&& kernel) {
+    MOEBIUS_CHECK(dtype == Dtype::F64 || dtype == Dtype::F32, "[reference] no kernels for {}",
+                  dtype_text(dtype));
+    if (dtype == Dtype::F64)
+      kernel.template operator()<double>();
+    else
+      kernel.template operator()<float>();
+  }
+  template <class Kernel>
+  void typed(Kernel&& kernel) const {
+    typed(dtype_, kernel);
+  }
+
+  // Empty weights become empty views.
+  View value(Weight w) const { return w.empty() ? View{} : params_->value(w); }
+  View gradient(Weight w) const { return w.empty() ? View{} : params_->gradient(w); }
+  const ParamSlot& slot(Weight w) const { return params_->slot(w); }
+
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  Dtype dtype_;
+  const Params* params_ = nullptr;
+  std::vector<std::unique_ptr<std::byte[], Free>> memory_;
+  MatmulLog log_;
+};
+
+}  // namespace moebius::reference

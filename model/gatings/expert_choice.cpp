@@ -1,0 +1,78 @@
+// Expert Choice (2202.09368): each expert takes its C = c G / E best tokens of a group, gate = raw
+// softmax probability, no balance loss. Choosing among positions sees the future; the causal mode
+// therefore takes every token above a running estimate of the expert's selection threshold.
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/gating.h"
+
+namespace moebius {
+namespace {
+
+constexpr double kKeep = 0.95;     // of the threshold's moving average, per micro-batch
+constexpr double kCausalRoom = 4;  // a token of the causal mode gets at most this times c experts
+
+class ExpertChoice : public Gating {
+ public:
+  ExpertChoice(const GatingSite& site, Params& params) : site_(site) {
+    if (site.group == "position") return;  // causal as it is: no threshold needed
+    threshold_ = params.declare({.name = site.name + ".threshold",
+                                 .rows = 1,
+                                 .cols = site.experts,
+                                 .role = Role::State,
+                                 .init = Init::constant(0)});  // 0 = not yet set
+  }
+
+  std::int64_t bound(Mode mode, const TokenShape& shape) const override {
+    if (by_threshold(mode)) {
+      const auto room = static_cast<std::int64_t>(std::ceil(kCausalRoom * site_.capacity));
+      return std::min(site_.experts, room) * shape.tokens();
+    }
+    return groups(site_.group, shape).count * site_.experts * slots_per_expert(site_, shape);
+  }
+
+  void route(Step& step, View probs, Routing& r) const override {
+    if (by_threshold(step.mode)) return step.backend.choose_above(probs, threshold_, r);
+    step.backend.choose_tokens(probs, groups(site_.group, step.shape),
+                               slots_per_expert(site_, step.shape),
+                               step.training() ? threshold_ : Weight{}, kKeep, r);
+  }
+
+  void backward(Step& step, View probs, const Routing& r, View dweight,
+                View dprobs) const override {
+    step.backend.choice_backward(probs, r, false, dweight, dprobs);
+  }
+
+ private:
+  bool by_threshold(Mode mode) const { return mode == Mode::Causal && !threshold_.empty(); }
+
+  GatingSite site_;
+  Weight threshold_;  // [1, E] State, or empty
+};
+
+std::string why_illegal(const GatingSite& site, const TokenShape& shape) {
+  if (site.capacity < 0)
+    return "capacity: experts that choose tokens need a number of slots, not \"none\"";
+  const std::string reason = why_bad_groups(site, shape);
+  return reason.empty() ? "" : "group: " + reason;
+}
+
+}  // namespace
+
+GatingPlugin gatings_expert_choice() {
+  GatingPlugin plugin;
+  plugin.help = "experts choose their best tokens (Expert Choice)";
+  plugin.family = "expert_choice";
+  plugin.pairs_per_token = [](double capacity) { return capacity; };
+  plugin.why_illegal = why_illegal;
+  plugin.causality = [](const GatingSite& site, const TokenShape&) {
+    return site.group == "position" ? Causality::Yes : Causality::Selection;
+  };
+  plugin.make = [](const GatingSite& site, Params& params) {
+    return std::unique_ptr<Gating>(std::make_unique<ExpertChoice>(site, params));
+  };
+  return plugin;
+}
+
+}  // namespace moebius

@@ -1,0 +1,88 @@
+// Dense feed-forward sub-layer: y = a(h up) down, gated or not.
+
+#include "model/layer.h"
+#include "model/layers/activation.h"
+
+namespace moebius {
+namespace {
+
+class Ffn : public Layer {
+ public:
+  Ffn(const Fields& fields, const LayerSite& site, Params& params)
+      : hidden_(integer(fields, "d_ffn")),
+        activation_(hidden_activation(text(fields, "activation"))),
+        weights_(declare_hidden(site, 1, hidden_, activation_.gated, params)) {}
+
+  const void* forward(Step& step, View h, View y) const override {
+    const Arena::Scope scope(step.arena);
+    Backend& backend = step.backend;
+    Saved& saved = step.arena.context<Saved>();
+    saved.up = step.keep(h.rows, hidden_);
+    saved.hidden = step.keep(h.rows, hidden_);
+    backend.matmul(h, weights_.up, saved.up);
+    if (activation_.gated) {
+      saved.gate = step.keep(h.rows, hidden_);
+      backend.matmul(h, weights_.gate, saved.gate);
+    }
+    backend.activate(activation_.function, saved.up, saved.gate, saved.hidden);
+    backend.matmul(saved.hidden, weights_.down, y);
+    return step.training() ? &saved : nullptr;
+  }
+
+  void backward(Step& step, const void* context, View h, View dy, View dh) const override {
+    const Arena::Scope scope(step.arena);
+    Backend& backend = step.backend;
+    const Saved& saved = *static_cast<const Saved*>(context);
+    const View dhidden = step.scratch(h.rows, hidden_);
+    const View dup = step.scratch(h.rows, hidden_);
+    const View dgate = activation_.gated ? step.scratch(h.rows, hidden_) : View{};
+    // y = hidden down
+    backend.matmul_dx(dy, weights_.down, dhidden, false);
+    backend.matmul_dw(saved.hidden, dy, weights_.down);
+    // hidden = a(up) or a(gate) * up
+    backend.activate_backward(activation_.function, saved.up, saved.gate, dhidden, dup, dgate);
+    // up = h up, gate = h gate
+    backend.matmul_dx(dup, weights_.up, dh, false);
+    backend.matmul_dw(h, dup, weights_.up);
+    if (activation_.gated) {
+      backend.matmul_dx(dgate, weights_.gate, dh, true);
+      backend.matmul_dw(h, dgate, weights_.gate);
+    }
+  }
+
+ private:
+  struct Saved {
+    View up, gate, hidden;  // [T, F]; gate empty unless gated
+  };
+
+  std::int64_t hidden_;  // F
+  HiddenActivation activation_;
+  HiddenWeights weights_;
+};
+
+std::vector<Operation> operations(const Fields& fields, const TokenShape& shape) {
+  std::vector<Operation> result;
+  append_hidden(result, shape.tokens(), 1, shape.d_model, integer(fields, "d_ffn"),
+                hidden_activation(text(fields, "activation")).gated);
+  return result;
+}
+
+}  // namespace
+
+LayerPlugin layers_ffn() {
+  LayerType type;
+  type.name = "ffn";
+  type.symbol = 'f';
+  type.help = "dense feed-forward network";
+  type.fields = {{.name = "d_ffn", .low = 1, .high = 1 << 20, .help = "hidden width F"},
+                 activation_field()};
+  type.why_illegal = [](const Fields&, const TokenShape&) { return std::string(); };
+  type.operations = operations;
+  type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
+  type.family = [](const Fields&) { return std::string(); };
+  return {type, [](const Fields& fields, const LayerSite& site, Params& params) {
+            return std::unique_ptr<Layer>(std::make_unique<Ffn>(fields, site, params));
+          }};
+}
+
+}  // namespace moebius

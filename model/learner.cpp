@@ -1,0 +1,293 @@
+#include "model/learner.h"
+
+#include <charconv>
+#include <cmath>
+#include <new>
+
+#include "model/checkpoint.h"
+#include "model/learner_memory.h"
+#include "model/schedule.h"
+#include "space/base/json.h"
+#include "space/base/rng.h"
+#include "space/base/text.h"
+
+namespace moebius {
+namespace {
+
+constexpr const char* kFormat = "moebius.checkpoint/1";
+
+std::vector<double> read_numbers(Backend& backend, View view) {
+  std::vector<double> values(static_cast<std::size_t>(view.size()));
+  if (view.dtype == Dtype::F64) {
+    backend.read(view, values.data());
+    return values;
+  }
+  MOEBIUS_CHECK(view.dtype == Dtype::F32, "[learner] cannot read {}", dtype_text(view.dtype));
+  std::vector<float> narrow(values.size());
+  backend.read(view, narrow.data());
+  values.assign(narrow.begin(), narrow.end());
+  return values;
+}
+
+}  // namespace
+
+struct Learner::Impl {
+  Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t vocab,
+       const LearnerOptions& options, const Catalog& catalog);
+
+  std::byte* take(std::int64_t bytes);
+  Step step(Mode mode);
+  void upload(View view, std::span<const std::int32_t> values);
+  void clear_gradients();
+  StepResult accumulate(std::span<const std::int32_t> tokens,
+                        std::span<const std::int32_t> targets);
+  double gradient_norm();
+  Weight find(const std::string& slot) const;
+  std::vector<Tensor> tensors(bool with_optimizer) const;
+
+  Spec spec;
+  Recipe recipe;
+  MemoryPlan memory;
+  TokenShape shape;  // of a micro-batch
+  double lr;
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Optimizer> optimizer;
+  Params params;
+  Model model;
+  std::vector<StateSlot> slots;
+  LastingBuffers buffers;
+  Arena arena;
+  View logits;  // [T, V], taken when first asked for
+  bool stale_gradients = false;
+};
+
+Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t vocab,
+                    const LearnerOptions& options, const Catalog& catalog)
+    : spec(spec_in),
+      recipe(recipe_in),
+      memory(Learner::plan(spec, recipe, vocab, options, catalog)),
+      shape(micro_shape(spec, recipe)),
+      lr(recipe.lr.at(family(spec, catalog.types))),
+      backend(catalog.backends.get(options.backend).make(options.backend_options)),
+      optimizer(catalog.optimizers.get(recipe.optimizer).make()),
+      model(spec, shape, vocab, catalog, params),
+      slots(optimizer->state(params)) {
+  std::byte* values = take(memory.parameters);
+  params.attach(backend->dtype(), values, take(memory.gradients));
+  Arena lasting(take(memory.optimizer), memory.optimizer);
+  buffers = lasting_buffers(lasting, backend->dtype(), slots, shape.tokens());
+  arena = Arena(take(memory.arena), memory.arena);
+  backend->bind(params);
+  for (std::size_t i = 0; i < params.slots().size(); ++i)
+    backend->initialise(Weight{static_cast<int>(i)},
+                        derive_key(options.seed, params.slots()[i].name));
+  backend->weights_changed();
+}
+
+std::byte* Learner::Impl::take(std::int64_t bytes) {
+  std::byte* memory_of = backend->allocate(bytes);
+  if (memory_of == nullptr) throw std::bad_alloc();
+  return memory_of;
+}
+
+Step Learner::Impl::step(Mode mode) {
+  const double routers =
+      static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers()) * recipe.batch /
+                          recipe.micro_batch);  // MoE sub-layers * micro-batches
+  return {.backend = *backend,
+          .arena = arena,
+          .shape = shape,
+          .mode = mode,
+          .statistics = buffers.statistics,
+          .aux = recipe.aux / routers,
+          .z = recipe.z / routers};
+}
+
+void Learner::Impl::upload(View view, std::span<const std::int32_t> values) {
+  for (const std::int32_t value : values)
+    MOEBIUS_CHECK(value >= 0 && value < model.vocab(), "[learner] token {} of a vocabulary of {}",
+                  value, model.vocab());
+  backend->write(view, values.data());
+}
+
+void Learner::Impl::clear_gradients() {
+  for (std::size_t i = 0; i < params.slots().size(); ++i)
+    if (params.slots()[i].role != Role::State)
+      backend->fill(params.gradient(Weight{static_cast<int>(i)}), 0);
+}
+
+// Gradients of the mean loss over all micro-batches of a step; they end in the gradient buffer.
+StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
+                                     std::span<const std::int32_t> targets) {
+  const auto all = static_cast<std::size_t>(recipe.tokens());
+  MOEBIUS_CHECK(tokens.size() == all && targets.size() == all,
+                "[learner] a step has {} tokens, not {} with {} targets", all, tokens.size(),
+                targets.size());
+  if (stale_gradients) clear_gradients();
+  backend->fill(buffers.statistics, 0);
+  const auto rows = static_cast<std::size_t>(shape.tokens());
+  const double loss_scale = 1 / static_cast<double>(all);
+  Step training = step(Mode::Train);
+  double loss = 0;
+  for (std::size_t begin = 0; begin < all; begin += rows) {
+    upload(buffers.batch.token, tokens.subspan(begin, rows));
+    upload(buffers.batch.target, targets.subspan(begin, rows));
+    model.run(training, buffers.batch, loss_scale, buffers.loss);
+    for (const double value : read_numbers(*backend, buffers.loss)) loss += value;
+  }
+  const std::vector<double> statistics = read_numbers(*backend, buffers.statistics);
+  const double routers = static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers())) *
+                         static_cast<double>(all / rows);
+  return {.loss = loss * loss_scale,
+          .gradient_norm = gradient_norm(),
+          .aux = statistics[0] / routers,
+          .z = statistics[1] / routers,
+          .kept = statistics[2],
+          .dropped = statistics[3]};
+}
+
+double Learner::Impl::gradient_norm() {
+  backend->fill(buffers.norm2, 0);
+  for (std::size_t i = 0; i < params.slots().size(); ++i)
+    if (params.slots()[i].role != Role::State)
+      backend->squared_norm(params.gradient(Weight{static_cast<int>(i)}), buffers.norm2);
+  return std::sqrt(read_numbers(*backend, buffers.norm2)[0]);
+}
+
+Weight Learner::Impl::find(const std::string& slot) const {
+  for (std::size_t i = 0; i < params.slots().size(); ++i)
+    if (params.slots()[i].name == slot) return Weight{static_cast<int>(i)};
+  throw Error(Exit::Bug, "[learner] no parameter is called '" + slot + "'");
+}
+
+std::vector<Tensor> Learner::Impl::tensors(bool with_optimizer) const {
+  std::vector<Tensor> result = parameter_tensors(params);
+  if (!with_optimizer) return result;
+  for (Tensor& tensor : state_tensors(slots, buffers.state)) result.push_back(std::move(tensor));
+  return result;
+}
+
+Learner::Learner(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
+                 const LearnerOptions& options, const Catalog& catalog)
+    : impl_(std::make_unique<Impl>(spec, recipe, vocab, options, catalog)) {}
+
+Learner::~Learner() = default;
+
+StepResult Learner::train(std::span<const std::int32_t> tokens,
+                          std::span<const std::int32_t> targets, std::int64_t t, std::int64_t n) {
+  Impl& m = *impl_;
+  const StepResult result = m.accumulate(tokens, targets);
+  const double hidden_factor = m.recipe.lr_width / static_cast<double>(m.spec.d_model);
+  m.optimizer->step(*m.backend, m.params, m.buffers.state, t + 1, m.lr * schedule(m.recipe, t, n),
+                    hidden_factor, m.recipe.weight_decay, m.buffers.norm2, m.recipe.clip);
+  m.backend->weights_changed();
+  m.stale_gradients = false;
+  return result;
+}
+
+StepResult Learner::gradients(std::span<const std::int32_t> tokens,
+                              std::span<const std::int32_t> targets) {
+  const StepResult result = impl_->accumulate(tokens, targets);
+  impl_->stale_gradients = true;
+  return result;
+}
+
+std::vector<double> Learner::evaluate(std::span<const std::int32_t> tokens,
+                                      std::span<const std::int32_t> targets, Mode mode) {
+  MOEBIUS_CHECK(mode != Mode::Train, "[learner] evaluation does not train");
+  Impl& m = *impl_;
+  const auto rows = static_cast<std::size_t>(m.shape.tokens());
+  MOEBIUS_CHECK(
+      tokens.size() % rows == 0 && tokens.size() == targets.size(),
+      "[learner] evaluation takes whole micro-batches of {} tokens, not {} with {} targets", rows,
+      tokens.size(), targets.size());
+  Step step = m.step(mode);
+  std::vector<double> losses;
+  losses.reserve(tokens.size());
+  for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
+    m.upload(m.buffers.batch.token, tokens.subspan(begin, rows));
+    m.upload(m.buffers.batch.target, targets.subspan(begin, rows));
+    m.model.run(step, m.buffers.batch, 0, m.buffers.loss);
+    const std::vector<double> part = read_numbers(*m.backend, m.buffers.loss);
+    losses.insert(losses.end(), part.begin(), part.end());
+  }
+  return losses;
+}
+
+std::vector<double> Learner::logits(std::span<const std::int32_t> tokens, Mode mode) {
+  Impl& m = *impl_;
+  const std::int64_t rows = m.shape.tokens(), vocab = m.model.vocab();
+  MOEBIUS_CHECK(tokens.size() == static_cast<std::size_t>(rows),
+                "[learner] logits take one micro-batch of {} tokens, not {}", rows, tokens.size());
+  if (m.logits.empty()) {
+    const Dtype dtype = m.backend->dtype();
+    m.logits = {m.take(rows * vocab * size_of(dtype)), dtype, rows, vocab, vocab};
+  }
+  m.upload(m.buffers.batch.token, tokens);
+  Step step = m.step(mode);
+  m.model.logits(step, m.buffers.batch.token, m.logits);
+  return read_numbers(*m.backend, m.logits);
+}
+
+std::vector<double> Learner::read_value(const std::string& slot) const {
+  return read_numbers(*impl_->backend, impl_->params.value(impl_->find(slot)));
+}
+
+std::vector<double> Learner::read_gradient(const std::string& slot) const {
+  return read_numbers(*impl_->backend, impl_->params.gradient(impl_->find(slot)));
+}
+
+void Learner::write_value(const std::string& slot, std::span<const double> values) {
+  const View view = impl_->params.value(impl_->find(slot));
+  MOEBIUS_CHECK(values.size() == static_cast<std::size_t>(view.size()),
+                "[learner] '{}' has {} values, not {}", slot, view.size(), values.size());
+  if (view.dtype == Dtype::F64) {
+    impl_->backend->write(view, values.data());
+  } else {
+    std::vector<float> narrow;
+    for (const double value : values) narrow.push_back(static_cast<float>(value));
+    impl_->backend->write(view, narrow.data());
+  }
+  impl_->backend->weights_changed();
+}
+
+const Params& Learner::params() const { return impl_->params; }
+const MemoryPlan& Learner::memory() const { return impl_->memory; }
+const Spec& Learner::spec() const { return impl_->spec; }
+Backend& Learner::backend() { return *impl_->backend; }
+
+void Learner::save(const std::string& path, std::int64_t step, bool with_optimizer,
+                   const std::string& metadata_json) const {
+  std::map<std::string, std::string> metadata;
+  const Json extra = metadata_json.empty() ? Json::object() : Json::parse(metadata_json);
+  MOEBIUS_CHECK(extra.is_object(), "[learner] metadata must be a JSON object: {}", metadata_json);
+  for (const auto& [key, value] : extra.items())
+    metadata[key] = value.is_string() ? value.get<std::string>() : value.dump();
+  metadata["format"] = kFormat;
+  metadata["step"] = std::to_string(step);
+  metadata["optimizer"] = impl_->recipe.optimizer;
+  write_tensors(path, impl_->tensors(with_optimizer), metadata, *impl_->backend);
+}
+
+std::int64_t Learner::restore(const std::string& path, bool with_optimizer) {
+  const std::map<std::string, std::string> metadata = SafetensorsFile(path).metadata();
+  const auto value = [&](const std::string& key) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end())
+      throw Error(Exit::Storage, path + ": no checkpoint of ours: metadata lacks '" + key + "'");
+    return found->second;
+  };
+  if (value("format") != kFormat)
+    throw Error(Exit::Storage, path + ": format is " + value("format") + ", not " + kFormat);
+  const std::string count = value("step");
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), step);
+  if (error != std::errc() || end != count.data() + count.size() || step < 0)
+    throw Error(Exit::Storage, path + ": step is no number: " + printable(count));
+  read_tensors(path, impl_->tensors(with_optimizer), with_optimizer ? "" : value("optimizer") + ".",
+               *impl_->backend);
+  impl_->backend->weights_changed();
+  return step;
+}
+
+}  // namespace moebius

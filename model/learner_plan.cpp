@@ -1,0 +1,74 @@
+// What can be said of a learner before it exists: legality and memory.
+
+#include "model/learner.h"
+#include "model/learner_memory.h"
+#include "model/schedule.h"
+
+namespace moebius {
+namespace {
+
+// Spec and recipe, before anything is made of them.
+void check_inputs(const Spec& spec, const Recipe& recipe, const Catalog& catalog) {
+  const std::string reason = Learner::why_illegal(spec, recipe, catalog);
+  if (!reason.empty()) bad_input("block:" + reason, "does not fit the recipe");
+  catalog.optimizers.get(recipe.optimizer);
+  schedule(recipe, 0, 1);  // names the known ones when it is none of them
+  const std::string kind = family(spec, catalog.types);
+  if (recipe.lr.count(kind) == 0) bad_input("recipe:/lr/" + kind, "no learning rate");
+}
+
+}  // namespace
+
+std::string Learner::why_illegal(const Spec& spec, const Recipe& recipe, const Catalog& catalog) {
+  const std::string reason = ::moebius::why_illegal(spec, catalog.types, micro_shape(spec, recipe));
+  if (!reason.empty() || recipe.micro_batch == recipe.batch) return reason;
+  for (std::size_t i = 0; i < spec.sublayers.size(); ++i) {
+    const auto group = spec.sublayers[i].fields.find("group");
+    if (group == spec.sublayers[i].fields.end()) continue;
+    const std::string& name = text(spec.sublayers[i].fields, "group");
+    if (name == "position" || name == "batch")
+      return fmt::format(
+          "/sublayers/{}/group: '{}' spans the batch, so micro_batch must be batch ({}), not {}", i,
+          name, recipe.batch, recipe.micro_batch);
+  }
+  return "";
+}
+
+MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
+                         const LearnerOptions& options, const Catalog& catalog) {
+  check_inputs(spec, recipe, catalog);
+  const BackendPlugin& plugin = catalog.backends.get(options.backend);
+  const Dtype dtype = plugin.make(options.backend_options)->dtype();
+  const TokenShape shape = micro_shape(spec, recipe);
+  Params params;
+  const Model model(spec, shape, vocab, catalog, params);
+  params.attach(dtype, nullptr, nullptr);
+  const std::unique_ptr<Backend> dry = catalog.backends.get("dry").make(
+      {.precision = dtype == Dtype::F64 ? "f64" : "fp32", .threads = 1});
+  dry->bind(params);
+
+  MemoryPlan plan;
+  plan.parameters = params.value_size() * size_of(dtype);
+  plan.gradients = params.gradient_size() * size_of(dtype);
+  Arena lasting;
+  const LastingBuffers buffers = lasting_buffers(
+      lasting, dtype, catalog.optimizers.get(recipe.optimizer).make()->state(params),
+      shape.tokens());
+  plan.optimizer = lasting.peak();
+  Arena arena;
+  for (const Mode mode : {Mode::Train, Mode::Native, Mode::Causal}) {
+    Step step{.backend = *dry,
+              .arena = arena,
+              .shape = shape,
+              .mode = mode,
+              .statistics = buffers.statistics};
+    model.run(step, buffers.batch, 1, buffers.loss);
+    if (mode == Mode::Train) plan.matmuls = dry->matmuls();
+  }
+  plan.arena = arena.peak();
+  if (plugin.library_bytes)
+    plan.library = plugin.library_bytes(params, plan.matmuls, options.backend_options);
+  return plan;
+}
+
+}  // namespace moebius

@@ -1,0 +1,136 @@
+#include "model/model.h"
+
+#include <cmath>
+
+namespace moebius {
+namespace {
+
+constexpr double kEmbeddingStddev = 0.02;
+
+// Learned positions are one table for the model: any sub-layer may ask for them.
+bool learned_positions(const Spec& spec) {
+  for (const SubLayer& sublayer : spec.sublayers) {
+    const auto position = sublayer.fields.find("position");
+    if (position != sublayer.fields.end() && position->second == Value("learned")) return true;
+  }
+  return false;
+}
+
+Weight declare_gain(Params& params, const std::string& name, std::int64_t width) {
+  return params.declare(
+      {.name = name, .rows = 1, .cols = width, .role = Role::Vector, .init = Init::constant(1)});
+}
+
+Weight declare_table(Params& params, const std::string& name, std::int64_t rows,
+                     std::int64_t width) {
+  return params.declare({.name = name,
+                         .rows = rows,
+                         .cols = width,
+                         .role = Role::Embedding,
+                         .init = Init::normal(kEmbeddingStddev)});
+}
+
+}  // namespace
+
+struct Model::Site {
+  Weight gain;  // [1, D]
+  std::unique_ptr<Layer> layer;
+};
+
+struct Model::Saved {
+  const Site* site = nullptr;
+  View x, h, rstd;                // input [T, D], norm(x) [T, D], [T, 1]
+  const void* context = nullptr;  // of the layer
+  const Saved* previous = nullptr;
+};
+
+Model::Model(const Spec& spec, const TokenShape& shape, std::int64_t vocab, const Catalog& catalog,
+             Params& params)
+    : spec_(spec), vocab_(vocab) {
+  const std::int64_t width = spec.d_model;
+  table_ = declare_table(params, "embedding.table", vocab, width);
+  if (learned_positions(spec))
+    positions_ = declare_table(params, "embedding.positions", shape.seq, width);
+  const double residual_scale = 1 / std::sqrt(2 * static_cast<double>(spec.depth()));
+  for (std::int64_t stack = 0; stack < spec.stacks; ++stack) {
+    for (std::size_t j = 0; j < spec.sublayers.size(); ++j) {
+      const SubLayer& sublayer = spec.sublayers[j];
+      const LayerPlugin& plugin = catalog.layers.get(sublayer.type);
+      const std::string name = fmt::format("stack.{}.sublayer.{}", stack, j);
+      Site site;
+      site.gain = declare_gain(params, name + ".norm.gain", width);
+      site.layer =
+          plugin.make(sublayer.fields, {name + "." + sublayer.type, width, residual_scale}, params);
+      sites_.push_back(std::move(site));
+      moe_sublayers_ += plugin.type.family(sublayer.fields).empty() ? 0 : 1;
+    }
+  }
+  final_gain_ = declare_gain(params, "final.gain", width);
+}
+
+Model::~Model() = default;
+
+View Model::forward(Step& step, View token, const Saved** last) const {
+  Backend& backend = step.backend;
+  const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
+  View x = step.arena.save(backend.dtype(), rows, width);
+  backend.embed(token, step.shape.seq, table_, positions_, x);
+  for (const Site& site : sites_) {
+    const Arena::Scope scope(step.arena);
+    Saved& saved = step.arena.context<Saved>();
+    saved.site = &site;
+    saved.x = x;
+    saved.h = step.keep(rows, width);
+    saved.rstd = step.keep(rows, 1);
+    backend.rms_norm(x, site.gain, saved.h, saved.rstd);
+    const View y = step.keep(rows, width);
+    saved.context = site.layer->forward(step, saved.h, y);
+    if (!step.training()) {
+      backend.add(y, x);
+      continue;
+    }
+    backend.add(x, y);  // backward needs x, so the stream goes on in y
+    x = y;
+    saved.previous = *last;
+    *last = &saved;
+  }
+  return x;
+}
+
+void Model::run(Step& step, const TokenBatch& batch, double loss_scale, View loss) const {
+  step.arena.reset();
+  const Arena::Scope scope(step.arena);
+  Backend& backend = step.backend;
+  const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
+  const Saved* last = nullptr;
+  const View x = forward(step, batch.token, &last);
+  const View h = step.keep(rows, width);
+  const View rstd = step.keep(rows, 1);
+  backend.rms_norm(x, final_gain_, h, rstd);
+  if (!step.training()) return backend.cross_entropy(h, table_, batch.target, 0, loss, View{});
+
+  const View dh = step.scratch(rows, width);  // of the norm's output, sub-layer after sub-layer
+  const View dx = step.scratch(rows, width);  // of the residual stream
+  backend.cross_entropy(h, table_, batch.target, loss_scale, loss, dh);
+  backend.fill(dx, 0);
+  backend.rms_norm_backward(x, final_gain_, rstd, dh, dx);
+  for (const Saved* saved = last; saved != nullptr; saved = saved->previous) {
+    // x' = x + f(norm(x)): the stream's gradient passes on unchanged and is f's dy.
+    saved->site->layer->backward(step, saved->context, saved->h, dx, dh);
+    backend.rms_norm_backward(saved->x, saved->site->gain, saved->rstd, dh, dx);
+  }
+  backend.embed_backward(batch.token, step.shape.seq, dx, table_, positions_);
+}
+
+void Model::logits(Step& step, View token, View logits) const {
+  MOEBIUS_CHECK(!step.training(), "[model] logits are for evaluation modes");
+  step.arena.reset();
+  const Arena::Scope scope(step.arena);
+  const View x = forward(step, token, nullptr);
+  const View h = step.scratch(x.rows, x.cols);
+  const View rstd = step.scratch(x.rows, 1);
+  step.backend.rms_norm(x, final_gain_, h, rstd);
+  step.backend.matmul_dx(h, table_, logits, false);  // h table^T
+}
+
+}  // namespace moebius

@@ -1,0 +1,57 @@
+#include "model/params.h"
+
+#include <utility>
+
+namespace moebius {
+
+// 64 bytes of f32: the first element of every slot is aligned for SIMD.
+constexpr std::int64_t kSlotAlignment = 16;
+
+Weight Params::declare(ParamSlot slot) {
+  MOEBIUS_CHECK(slot.batch > 0 && slot.rows > 0 && slot.cols > 0,
+                "[params] '{}' has shape [{}, {}, {}]", slot.name, slot.batch, slot.rows,
+                slot.cols);
+  MOEBIUS_CHECK(values_ == nullptr, "[params] '{}' is declared after attach()", slot.name);
+  for (const ParamSlot& known : slots_)
+    MOEBIUS_CHECK(known.name != slot.name, "[params] '{}' is declared twice", slot.name);
+
+  const std::int64_t padded = (slot.size() + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
+  slot.value_offset = value_size_;
+  value_size_ += padded;
+  if (slot.role != Role::State) {
+    slot.gradient_offset = gradient_size_;
+    gradient_size_ += padded;
+  }
+  slots_.push_back(std::move(slot));
+  return {static_cast<int>(slots_.size()) - 1};
+}
+
+void Params::attach(Dtype dtype, std::byte* values, std::byte* gradients) {
+  dtype_ = dtype;
+  values_ = values;
+  gradients_ = gradients;
+}
+
+View Params::value(Weight weight) const {
+  const ParamSlot& it = slot(weight);
+  MOEBIUS_CHECK(values_ != nullptr, "[params] value of '{}' before attach()", it.name);
+  return {values_ + it.value_offset * size_of(dtype_), dtype_, it.batch * it.rows, it.cols,
+          it.cols};
+}
+
+View Params::gradient(Weight weight) const {
+  const ParamSlot& it = slot(weight);
+  MOEBIUS_CHECK(it.role != Role::State, "[params] '{}' is state and has no gradient", it.name);
+  MOEBIUS_CHECK(gradients_ != nullptr, "[params] gradient of '{}', but none are attached", it.name);
+  return {gradients_ + it.gradient_offset * size_of(dtype_), dtype_, it.batch * it.rows, it.cols,
+          it.cols};
+}
+
+std::int64_t Params::trained() const {
+  std::int64_t sum = 0;
+  for (const ParamSlot& slot : slots_)
+    if (slot.role != Role::State) sum += slot.size();
+  return sum;
+}
+
+}  // namespace moebius
