@@ -30,8 +30,15 @@ struct Cost {
 std::vector<Operation> operations(const Spec& spec, const LayerTypes& types,
                                   const TokenShape& shape, std::int64_t vocab);
 
+// Cost::active_flops alone.
+double active_flops(const Spec& spec, const LayerTypes& types, const TokenShape& shape);
+
 // Cost of one optimizer step under the recipe. Sums are checked: Error(BadInput) above 1e15
 // parameters.
 Cost cost(const Spec& spec, const LayerTypes& types, const Recipe& recipe, std::int64_t vocab);
+
+// "" or why the block cannot be trained under the recipe: why_illegal for its micro-batch, and
+// groups of several sequences forbid micro-batching.
+std::string why_illegal(const Spec& spec, const LayerTypes& types, const Recipe& recipe);
 
 }  // namespace moebius

@@ -38,11 +38,13 @@ struct Field {
   std::string name;
   enum class Kind { Integer, Number, Choice, Text } kind = Kind::Integer;
   double low = 0, high = 0;  // inclusive; Integer and Number
-  std::vector<std::string>
-      choices;                  // Choice: all values; Number: words allowed beside numbers ("none")
-  std::vector<Value> fallback;  // empty = required; else one value
+  std::vector<std::string> choices =
+      {};  // Choice: all values; Number: words allowed beside numbers ("none")
+  std::vector<Value> fallback = {};  // empty = required; else one value
   std::string help;
 };
+// The value as specs hold it: integers widen in Number fields, so that equal specs compare equal.
+Value normal_value(const Field& field, const Value& value);
 
 // How a sub-layer treats the future (DESIGN: measured, not assumed).
 enum class Causality { Yes, Drops, Selection };   // ordered from best to worst

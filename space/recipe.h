@@ -34,8 +34,8 @@ struct Recipe {
 };
 
 Json to_json(const Recipe& recipe);
-// Missing keys take the defaults above. Cross-field rules (micro_batch | batch, warmup + decay <=
-// 1) are checked too.
+// Missing keys take the defaults above (micro_batch: batch). Cross-field rules (micro_batch |
+// batch, warmup + decay <= 1) are checked too.
 Recipe read_recipe(Reader reader);
 
 }  // namespace moebius

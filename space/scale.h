@@ -32,11 +32,23 @@ Spec baseline(const std::string& name, const LayerTypes& types);
 Spec baseline(const std::string& block, const Scale& scale, const LayerTypes& types);
 std::vector<std::string> baseline_blocks();  // "dense", "llama", "primer-ez", "switch", "glam",
                                              // "glam-dropless", "glam-ec", ...
+std::vector<std::string> fixed_blocks();     // of one size, without a scale: "dense-110m", ..
+// A block document of either kind: "moebius.baseline/1" resolved at `scale`, or "moebius.block/1".
+Spec read_block(const Json& document, const std::string& file, const Scale& scale,
+                const LayerTypes& types);
 // Splits "brainformer-1-100m-32e" into block and scale; false when it is not such a name.
 bool split_baseline(const std::string& name, std::string& block, std::string& scale_name);
 
-// Every F re-solved (one common factor, rounded to 16) so that active FLOPs per token match
-// `target` within 2 %.
+// A field "d_*" is a hidden width: it scales with D. Widths are whole multiples of `step`, at
+// least one.
+bool is_width(const std::string& field);
+std::int64_t rounded_width(double width, std::int64_t step);
+// How often a block repeats at a scale. Error(BadInput) naming `block` when its length does not
+// divide the sub-layers of the row.
+std::int64_t stacks_at(const Scale& scale, std::size_t block_length, const std::string& block);
+
+// Every F re-solved (one common factor; multiples of 16, or finer where those are too coarse) so
+// that active FLOPs per token match `target` within 2 %. Error(BadInput) when no width does.
 Spec iso_flops(const Spec& spec, double target_active_flops, const LayerTypes& types,
                const TokenShape& shape);
 

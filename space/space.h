@@ -44,7 +44,9 @@ struct SpaceSize {
                         // 27,427,737 specs in the paper's)
 };
 
-// What may be built, as data (JSON "moebius.space/1", DESIGN 3). Immutable after reading.
+// What may be built, as data (JSON "moebius.space/1", DESIGN 3). Immutable after reading. A knob or
+// a fixed value named x sets field x of every sub-layer type that declares it; "type" and "d_model"
+// set the sub-layer's type and the width.
 class Space {
  public:
   // Error(BadInput) with every independent problem of the document.
@@ -64,6 +66,7 @@ class Space {
   const std::vector<std::string>& baselines() const { return baselines_; }
   const Json& document() const { return document_; }  // as read, for the database
   std::string hash() const;                           // without the recipe
+  const std::vector<std::string>& type_names() const { return type_names_; }  // that may occur
 
   SpaceSize size() const;
   Spec resolve(const Point& point) const;
@@ -82,6 +85,12 @@ class Space {
   Point mutate(const Point& parent, const Point& mate, Rng& rng, std::string& op) const;
 
  private:
+  friend class SpaceReader;
+  // Index into slots() of a knob's choice at a position; what a point, or else the fixed fields,
+  // say about a name at a position; nullptr when nothing sets it.
+  std::size_t slot(std::size_t knob, std::size_t position) const;
+  const Value* value(const Point& point, const std::string& name, std::size_t position) const;
+
   std::string name_, scale_;
   std::int64_t sublayers_ = 0, stacks_ = 1;
   std::vector<Knob> knobs_;
@@ -89,10 +98,13 @@ class Space {
   Fields fixed_;
   Recipe recipe_;
   std::vector<Constraint> constraints_;
-  std::vector<std::string> baselines_;
+  std::vector<std::string> baselines_, type_names_;
   Json document_;
   const LayerTypes* types_ = nullptr;  // outlives the space
 };
+
+// The block that one of space.baselines() names, at the space's scale.
+Spec space_baseline(const Space& space, const std::string& name, const LayerTypes& types);
 
 // The cheap rules, before any training: legality under the recipe, attention present (unless the
 // space names no attention), active-FLOP and parameter bounds against the baseline's cost. "" =

@@ -32,12 +32,20 @@ struct Spec {
   }  // sub-layers of the whole model
 };
 
+constexpr std::int64_t kDeepest = 1 << 16;  // sub-layers of a whole model
+
 Json to_json(const Spec& spec);
+Json to_json(const Value& value);
+
+// One value of a field, not coerced; a wrong one is reported.
+Value read_value(const Reader& at, const Field& field);
+Field d_model_field();
 
 // Reads and checks a block against the declared types: unknown type, missing, unknown or
 // out-of-range field, wrong format. Fields with a default may be left out. Problems go to the
 // reader; the result is meaningful only when there are none.
 Spec read_spec(Reader reader, const LayerTypes& types);
+// The keys that exporters add ("name", "recipe", "provenance") are passed over.
 // The same from a whole document; Error(BadInput) naming `file`.
 Spec read_spec(const Json& document, const std::string& file, const LayerTypes& types);
 

@@ -53,6 +53,9 @@ class Reader {
   Reader(const Json& value, std::string pointer, Problems& problems);
 
   bool has(const std::string& key) const;
+  bool is_empty_array(const std::string& key) const;  // present, an array, without elements
+  bool present() const;  // false: stands for a member that is not there, already reported
+  void note(const std::string& key) { find(key, false); }  // finish() knows the key
   std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high,
                        std::optional<std::int64_t> fallback = {});
   double number(const std::string& key, double low, double high,
@@ -65,9 +68,16 @@ class Reader {
   // "moebius.space/1" and the like: the format of the document.
   void format(const std::string& expected);
 
+  Reader at(const std::string& key);                  // any value; missing: reported
   Reader object(const std::string& key);              // missing: an empty object, reported
   std::vector<Reader> array(const std::string& key);  // missing: none, reported
   std::vector<std::string> keys() const;
+
+  // The value itself, for elements of arrays; a wrong one is reported and replaced by `low` or "".
+  std::int64_t as_integer(std::int64_t low, std::int64_t high) const;
+  double as_number(double low, double high) const;
+  std::string as_text() const;
+  std::string as_choice(const std::vector<std::string>& allowed) const;
 
   // Every key that was not read is an error.
   void finish();
@@ -89,6 +99,8 @@ class Reader {
   std::vector<std::string> known_;
 };
 
+// A key as one step of a JSON pointer (RFC 6901), printable.
+std::string escape_pointer(std::string_view key);
 // A JSON value as an error shows it: `string "64"`, `number 1.9`, `array of 3`.
 std::string describe(const Json& value);
 // Canonical text: sorted keys, no spaces, integral doubles as integers, shortest doubles. The input

@@ -29,7 +29,8 @@ class Registry {
   // Error(BadInput) naming the known plug-ins and the nearest one.
   const Plugin& get(const std::string& name) const {
     if (const Plugin* plugin = find(name)) return *plugin;
-    bad_input(kind_, unknown_name("unknown " + kind_, name, names()), join(names(), ", "), name);
+    bad_input(kind_, unknown_name("unknown " + kind_, name, names()), join(names(), ", "),
+              printable(name));
   }
 
   std::vector<std::string> names() const {

@@ -18,6 +18,9 @@ std::string unknown_name(std::string_view prefix, std::string_view word,
 // wrong.
 std::string why_bad_name(std::string_view name);
 
+// Whether a word names a file rather than something built in: it has a '/' or ends in ".json".
+bool is_file_name(std::string_view word);
+
 // Control bytes, ESC and bidi marks as \xNN, so that hostile names cannot drive a terminal.
 std::string printable(std::string_view text);
 

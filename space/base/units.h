@@ -10,6 +10,7 @@ namespace moebius {
 std::string count_text(double n);            // 29531842560 -> "29.5B"; 830000 -> "830k"
 std::string bytes_text(std::int64_t bytes);  // 1536 -> "1.5 KiB"
 std::string seconds_text(double seconds);    // 0.0123 -> "12.3 ms"; 75 -> "1m15s"
+std::string exact_text(double n);            // 30233088 -> "30,233,088"; above 2^53 "~2^531"
 std::string shortest(double value);          // shortest text that reads back to the same double
 
 // "300k", "1.6M", "2e12" -> value; suffixes k M G/B T (powers of 1000). Returns false when it is

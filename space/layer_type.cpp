@@ -1,0 +1,60 @@
+#include "space/layer_type.h"
+
+#include "space/base/check.h"
+#include "space/base/units.h"
+
+namespace moebius {
+namespace {
+
+const Value& find(const Fields& fields, const std::string& name) {
+  const auto found = fields.find(name);
+  MOEBIUS_CHECK(found != fields.end(), "[fields] no field '{}'", name);
+  return found->second;
+}
+
+}  // namespace
+
+std::int64_t integer(const Fields& fields, const std::string& name) {
+  const auto* value = std::get_if<std::int64_t>(&find(fields, name));
+  MOEBIUS_CHECK(value != nullptr, "[fields] '{}' is not an integer", name);
+  return *value;
+}
+
+double number(const Fields& fields, const std::string& name) {
+  const Value& value = find(fields, name);
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) return static_cast<double>(*whole);
+  const auto* real = std::get_if<double>(&value);
+  MOEBIUS_CHECK(real != nullptr, "[fields] '{}' is not a number", name);
+  return *real;
+}
+
+const std::string& text(const Fields& fields, const std::string& name) {
+  const auto* value = std::get_if<std::string>(&find(fields, name));
+  MOEBIUS_CHECK(value != nullptr, "[fields] '{}' is not a text", name);
+  return *value;
+}
+
+std::string value_text(const Value& value) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) return std::to_string(*whole);
+  if (const auto* real = std::get_if<double>(&value)) return shortest(*real);
+  return std::get<std::string>(value);
+}
+
+Value normal_value(const Field& field, const Value& value) {
+  const auto* whole = std::get_if<std::int64_t>(&value);
+  if (field.kind == Field::Kind::Number && whole != nullptr) return static_cast<double>(*whole);
+  return value;
+}
+
+std::string causality_text(Causality causality) {
+  switch (causality) {
+    case Causality::Yes:
+      return "yes";
+    case Causality::Drops:
+      return "drops";
+    case Causality::Selection:
+      return "selection";
+  }
+  MOEBIUS_CHECK(false, "[causality] value {}", static_cast<int>(causality));
+}
+}  // namespace moebius

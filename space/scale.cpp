@@ -1,0 +1,130 @@
+#include "space/scale.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "space/base/check.h"
+#include "space/base/text.h"
+#include "space/cost.h"
+#include "space/resources.h"
+
+namespace moebius {
+namespace {
+
+constexpr const char* kTable = "space/presets/scales.json";
+
+Scale read_scale(Reader reader) {
+  constexpr std::int64_t kMost = 1 << 24;
+  Scale row;
+  row.name = reader.text("name");
+  row.d_model = reader.integer("d_model", 1, kMost);
+  row.head_dim = reader.integer("head_dim", 1, kMost);
+  row.sublayers = reader.integer("sublayers", 1, kDeepest);
+  row.experts = reader.integer("experts", 1, kMost);
+  row.seq = reader.integer("seq", 1, kMost);
+  row.batch = reader.integer("batch", 1, kMost);
+  row.vocab = reader.integer("vocab", 1, kMost);
+  reader.finish();
+  return row;
+}
+
+std::vector<Scale> read_table() {
+  const Json document = parse_json(resource(kTable), kTable);
+  Problems problems(kTable);
+  Reader reader(document, "", problems);
+  reader.format("moebius.scales/1");
+  std::vector<Scale> table;
+  for (const Reader& row : reader.array("scales")) table.push_back(read_scale(row));
+  reader.finish();
+  problems.raise();
+  return table;
+}
+
+// Multiplies a width or count by `factor`; at least one `step`, in whole steps.
+void multiply(Value& value, double factor, std::int64_t step) {
+  value = rounded_width(static_cast<double>(std::get<std::int64_t>(value)) * factor, step);
+}
+
+Spec with_widths(Spec spec, double factor, std::int64_t step) {
+  for (SubLayer& sublayer : spec.sublayers)
+    for (auto& [name, value] : sublayer.fields)
+      if (is_width(name)) multiply(value, factor, step);
+  return spec;
+}
+
+}  // namespace
+
+bool is_width(const std::string& field) { return field.starts_with("d_"); }
+
+std::int64_t rounded_width(double width, std::int64_t step) {
+  const std::int64_t steps = std::llround(width / static_cast<double>(step));
+  return step * std::max<std::int64_t>(1, steps);
+}
+
+std::int64_t stacks_at(const Scale& scale, std::size_t block_length, const std::string& block) {
+  const auto length = static_cast<std::int64_t>(block_length);
+  if (scale.sublayers % length != 0)
+    bad_input(block,
+              fmt::format("a block of {} sub-layers does not fill the {} of scale {}", length,
+                          scale.sublayers, scale.name),
+              fmt::format("divisors of {}", scale.sublayers), std::to_string(length));
+  return scale.sublayers / length;
+}
+
+std::vector<Scale> scales() {
+  static const std::vector<Scale> table = read_table();
+  return table;
+}
+
+Scale scale(const std::string& name) {
+  std::string wanted;  // papers write 1B/64E
+  for (const char c : name)
+    wanted += c == '/' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  std::vector<std::string> names;
+  for (const Scale& row : scales()) {
+    if (row.name == wanted) return row;
+    names.push_back(row.name);
+  }
+  bad_input("scale", unknown_name("unknown scale", wanted, names), join(names, ", "),
+            printable(name));
+}
+
+Spec iso_flops(const Spec& spec, double target, const LayerTypes& types, const TokenShape& shape) {
+  const auto error = [&](const Spec& candidate) {
+    return active_flops(candidate, types, shape) / target - 1;
+  };
+  // Small blocks have too few multiples of 16 to come within 2 %: then finer ones.
+  constexpr double kTolerance = 0.02, kMostFactor = 1024;
+  for (const std::int64_t step : {16, 8, 4, 2, 1}) {
+    double low = 0, high = 1;  // bisection: FLOPs rise with the factor
+    while (high < kMostFactor && error(with_widths(spec, high, step)) < 0) high *= 2;
+    for (int i = 0; i < 60; ++i) {
+      const double middle = (low + high) / 2;
+      (error(with_widths(spec, middle, step)) < 0 ? low : high) = middle;
+    }
+    const Spec below = with_widths(spec, low, step), above = with_widths(spec, high, step);
+    const Spec& best = std::abs(error(below)) < std::abs(error(above)) ? below : above;
+    if (std::abs(error(best)) <= kTolerance) return best;
+  }
+  bad_input(
+      "iso-flops", "no hidden width gives the wanted active FLOPs within 2 %",
+      fmt::format("{:.4g} and more per token", active_flops(with_widths(spec, 0, 1), types, shape)),
+      fmt::format("{:.4g}", target));
+}
+
+Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, HeadRule rule) {
+  constexpr std::int64_t kStep = 16;
+  const double ratio = static_cast<double>(to.d_model) / static_cast<double>(from.d_model);
+  Spec result = with_widths(spec, ratio, kStep);
+  result.d_model = rounded_width(ratio * static_cast<double>(spec.d_model), kStep);
+  result.stacks = stacks_at(to, spec.sublayers.size(), "block");
+  for (SubLayer& sublayer : result.sublayers)
+    for (auto& [name, value] : sublayer.fields) {
+      if (name == "experts") value = to.experts;
+      if (name == "heads" && rule == HeadRule::ScaleHeads) multiply(value, ratio, 1);
+      if (name == "head_dim" && rule == HeadRule::ScaleHeadDim) multiply(value, ratio, 1);
+    }
+  return result;
+}
+
+}  // namespace moebius
