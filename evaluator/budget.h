@@ -19,4 +19,14 @@ struct Budget {
 Budget parse_budget(const std::string& text);
 std::string to_string(const Budget& budget);
 
+// What one optimizer step of a candidate costs; fields that the budget's unit does not need may be
+// 0.
+struct StepCost {
+  std::int64_t tokens = 0;  // T
+  double flops = 0;         // static
+  double seconds = 0;       // CPU or wall, by the budget
+};
+// Whole steps that the budget pays for: at least one, with a timed budget at least 20.
+std::int64_t steps_of(const Budget& budget, const StepCost& step);
+
 }  // namespace moebius

@@ -7,6 +7,8 @@
 
 namespace moebius {
 
+class Tokenizer;  // evaluator/tokenizer.h
+
 enum class Split { Train, Validation, Test };
 std::string split_text(Split split);
 
@@ -34,20 +36,29 @@ class Corpus {
   virtual std::int64_t documents(Split split) const = 0;
   virtual std::string hash() const = 0;      // XXH3-128 of tokens, splits and tokenizer
   virtual std::string describe() const = 0;  // one line: what it is and how it was cut
-  // The batch of step t: windows at positions keyed by (seed, t, row), the same for every
-  // candidate. No two windows of a batch touch the same document where the corpus has enough of
-  // them.
+  // nullptr when the tokens came without their tokenizer (a foreign .bin).
+  virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
+  // The batch of step t: row r is the window of S + 1 tokens at a place drawn uniformly from the
+  // training split by Philox keyed by (seed, t), counter (r, draw): the same for every candidate. A
+  // draw is repeated, at most 64 times, while the window shares a document with an earlier row of
+  // the batch (where the split has at least 4 B documents; the last 32 draws, and smaller splits,
+  // only may not overlap an earlier row). Needs one window in the split.
   virtual void train_batch(std::uint64_t seed, std::int64_t t, std::int64_t batch, std::int64_t seq,
                            TokenWindows& out) const = 0;
-  // Fixed windows of a split: batch i of batches(), covering it without overlap, in a fixed
-  // composition.
+  // Fixed windows of a split: batch i of n = batches() has the windows i, i + n, i + 2n, .. of the
+  // split cut into S tokens, so that they cover it once, never overlap, and rows of a batch lie far
+  // apart.
   virtual std::int64_t batches(Split split, std::int64_t batch, std::int64_t seq) const = 0;
   virtual void fixed_batch(Split split, std::int64_t i, std::int64_t batch, std::int64_t seq,
                            TokenWindows& out) const = 0;
-  // Lowest reachable mean loss over the tokens that fixed_batch gives, where it is known (the
-  // generator); else NaN.
+  // Mean -log p over the targets of the first `batches` fixed batches, p the exact next-token
+  // probability given the whole document up to there: no model can do better on average. Known for
+  // the generator; else NaN.
   virtual double floor(Split split, std::int64_t batch, std::int64_t seq,
                        std::int64_t batches) const = 0;
 };
+
+// Error(BadInput) unless the split has a window for every row of a fixed batch.
+void check_windows(const Corpus& corpus, Split split, std::int64_t batch, std::int64_t seq);
 
 }  // namespace moebius

@@ -7,62 +7,11 @@
 #include <vector>
 
 #include "evaluator/budget.h"
+#include "evaluator/outcome.h"
 #include "space/recipe.h"
 #include "space/spec.h"
 
 namespace moebius {
-
-// How an attempt ended. A failed architecture is a value, never an exception.
-enum class Ending {
-  Done,
-  Pruned,
-  Diverged,
-  Infeasible,
-  OutOfMemory,
-  Failed,
-  Stopped /* by request; resumable */
-};
-std::string ending_text(Ending ending);  // "done", "pruned", "diverged", "infeasible",
-                                         // "out_of_memory", "failed", "stopped"
-
-struct CurvePoint {
-  std::int64_t step = 0;   // steps done
-  double train_loss = 0;   // mean since the last point, nats per token
-  double valid_loss = 0;   // on the fixed small subset; NaN when not evaluated here
-  double cpu_seconds = 0;  // training only
-};
-
-// What one ended attempt measured (a row of `measurement`). NaN = not measured.
-struct Measurement {
-  double loss;          // final causal validation loss, nats per token; NaN unless Done
-  double native_loss;   // with the training routing; loss - native_loss is the leak
-  double stopped_loss;  // last interim validation loss of an attempt that did not finish
-  std::int64_t stopped_step = 0;
-  double bits_per_byte;
-  std::string causal;  // "yes" | "drops" | "selection", measured by the probe
-  std::string split = "validation";
-  double epochs = 0;                         // passes over the training split
-  std::int64_t steps = 0, tokens = 0;        // trained
-  double flops = 0;                          // static FLOPs per step x steps
-  double cpu_seconds = 0, wall_seconds = 0;  // training only
-  double virtual_seconds;                    // predicted, NaN without a profile
-  double step_seconds;                       // thread-CPU median of one optimizer step
-  double step_ratio;  // candidate / baseline, measured interleaved; NaN when not needed
-  std::int64_t parameters = 0, active_parameters = 0;
-  double active_flops = 0;  // per token, forward, without the head
-  std::int64_t peak_bytes = 0;
-  double kept_pairs = 0, dropped_pairs = 0;  // per step, mean
-  double tokens_per_active_parameter = 0;
-  std::string result_hash;  // over weights and curve: equal for equal bits
-  Measurement();            // numbers that may be absent are NaN
-};
-
-struct Outcome {
-  Ending ending = Ending::Failed;
-  std::string message;  // why, with the numbers; empty when Done
-  Measurement measurement;
-  std::vector<CurvePoint> curve;
-};
 
 // The gate baseline as its own trial measured it: what budgets in seconds and both gates compare
 // with.
@@ -110,6 +59,9 @@ class Evaluator {
   virtual std::string data_hash() const {
     return "";
   }  // identity of the corpus, stored with the study
+  // Error(BadInput) when the recipe cannot run on this data ("less than one window"); asked before
+  // anything is written.
+  virtual void check(const Recipe& /*recipe*/) const {}
   virtual std::int64_t peak_bytes(
       const Candidate& candidate) const = 0;  // pre-flight, no allocation
   // CPU seconds of one optimizer step of the gate baseline, measured; 0 when the evaluator has no
@@ -124,8 +76,9 @@ class Evaluator {
 
 struct Catalog;  // model/catalog.h
 struct EvaluatorOptions {
-  std::string data;       // corpus: text, JSONL, directory, .bin, or "builtin"
-  std::string tokenizer;  // "" = bytes, else a SentencePiece model
+  std::string data;        // corpus: text, JSONL, directory, .bin, or "builtin"
+  std::string tokenizer;   // "" = bytes, else a SentencePiece model
+  std::int64_t vocab = 0;  // rows of the embedding table; 0 = the corpus' vocabulary
   std::string backend = "cpu", precision = "auto";
   int threads = 1;                // per trial
   std::string command;            // command evaluator: the program

@@ -69,7 +69,9 @@ class Backend {
   weights_changed() = 0;  // after an optimizer step or restore: packed copies are stale
   virtual void initialise(
       Weight w, std::uint64_t key) = 0;  // by its Init; element i depends on (key, i) only
-  virtual std::vector<Matmul> matmuls() const { return {}; }  // dry, reference: those done so far
+  // dry, reference: the products of the current step; the first one after weights_changed() starts
+  // a new list.
+  virtual std::vector<Matmul> matmuls() const { return {}; }
 
   // --- elementwise
   virtual void fill(View y, double value) = 0;  // y = value
@@ -157,8 +159,9 @@ class Backend {
   virtual void squared_norm(View g, View sum /* [1,1] f64, += */) = 0;
   // Gradients are scaled by min(1, clip / sqrt(norm2)) on the fly (clip <= 0: not), then zeroed.
   virtual void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW&) = 0;
-  // Factored second moment (1804.04235): rows [batch*rows,1], columns [batch, cols]; vectors keep a
-  // full one in `rows`.
+  // Factored second moment (1804.04235, no relative step): rows [batch*rows,1], columns [batch,
+  // cols]; each matrix of a batch is a tensor of its own. Vectors keep a full one in `rows`
+  // [batch*rows, cols], columns empty.
   virtual void adafactor(Weight w, View rows, View columns, View norm2, double clip,
                          const Adafactor&) = 0;
 };

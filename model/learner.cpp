@@ -1,5 +1,7 @@
 #include "model/learner.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <new>
@@ -57,7 +59,8 @@ struct Learner::Impl {
   std::vector<StateSlot> slots;
   LastingBuffers buffers;
   Arena arena;
-  View logits;  // [T, V], taken when first asked for
+  View logits;                 // [T, V], taken when first asked for
+  std::vector<double> losses;  // of a micro-batch, on the host
   bool stale_gradients = false;
 };
 
@@ -71,7 +74,8 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
       backend(catalog.backends.get(options.backend).make(options.backend_options)),
       optimizer(catalog.optimizers.get(recipe.optimizer).make()),
       model(spec, shape, vocab, catalog, params),
-      slots(optimizer->state(params)) {
+      slots(optimizer->state(params)),
+      losses(static_cast<std::size_t>(shape.tokens())) {
   std::byte* values = take(memory.parameters);
   params.attach(backend->dtype(), values, take(memory.gradients));
   Arena lasting(take(memory.optimizer), memory.optimizer);
@@ -133,9 +137,11 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
     upload(buffers.batch.token, tokens.subspan(begin, rows));
     upload(buffers.batch.target, targets.subspan(begin, rows));
     model.run(training, buffers.batch, loss_scale, buffers.loss);
-    for (const double value : read_numbers(*backend, buffers.loss)) loss += value;
+    backend->read(buffers.loss, losses.data());
+    for (const double value : losses) loss += value;
   }
-  const std::vector<double> statistics = read_numbers(*backend, buffers.statistics);
+  std::array<double, 4> statistics;
+  backend->read(buffers.statistics, statistics.data());
   const double routers = static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers())) *
                          static_cast<double>(all / rows);
   return {.loss = loss * loss_scale,
@@ -151,7 +157,9 @@ double Learner::Impl::gradient_norm() {
   for (std::size_t i = 0; i < params.slots().size(); ++i)
     if (params.slots()[i].role != Role::State)
       backend->squared_norm(params.gradient(Weight{static_cast<int>(i)}), buffers.norm2);
-  return std::sqrt(read_numbers(*backend, buffers.norm2)[0]);
+  double norm2 = 0;
+  backend->read(buffers.norm2, &norm2);
+  return std::sqrt(norm2);
 }
 
 Weight Learner::Impl::find(const std::string& slot) const {
@@ -208,8 +216,8 @@ std::vector<double> Learner::evaluate(std::span<const std::int32_t> tokens,
     m.upload(m.buffers.batch.token, tokens.subspan(begin, rows));
     m.upload(m.buffers.batch.target, targets.subspan(begin, rows));
     m.model.run(step, m.buffers.batch, 0, m.buffers.loss);
-    const std::vector<double> part = read_numbers(*m.backend, m.buffers.loss);
-    losses.insert(losses.end(), part.begin(), part.end());
+    m.backend->read(m.buffers.loss, m.losses.data());
+    losses.insert(losses.end(), m.losses.begin(), m.losses.end());
   }
   return losses;
 }
@@ -263,7 +271,7 @@ void Learner::save(const std::string& path, std::int64_t step, bool with_optimiz
   MOEBIUS_CHECK(extra.is_object(), "[learner] metadata must be a JSON object: {}", metadata_json);
   for (const auto& [key, value] : extra.items())
     metadata[key] = value.is_string() ? value.get<std::string>() : value.dump();
-  metadata["format"] = kFormat;
+  metadata["checkpoint"] = kFormat;
   metadata["step"] = std::to_string(step);
   metadata["optimizer"] = impl_->recipe.optimizer;
   write_tensors(path, impl_->tensors(with_optimizer), metadata, *impl_->backend);
@@ -277,8 +285,9 @@ std::int64_t Learner::restore(const std::string& path, bool with_optimizer) {
       throw Error(Exit::Storage, path + ": no checkpoint of ours: metadata lacks '" + key + "'");
     return found->second;
   };
-  if (value("format") != kFormat)
-    throw Error(Exit::Storage, path + ": format is " + value("format") + ", not " + kFormat);
+  if (value("checkpoint") != kFormat)
+    throw Error(Exit::Storage, path + ": checkpoint is " + printable(value("checkpoint")) +
+                                   ", this program reads " + kFormat);
   const std::string count = value("step");
   std::int64_t step = 0;
   const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), step);

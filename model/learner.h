@@ -46,9 +46,6 @@ class Learner {
           const Catalog& catalog);
   ~Learner();
 
-  // "" or why the block cannot be trained under the recipe: the sub-layers for its micro-batch, and
-  // routing groups that span the batch, which forbid micro-batches.
-  static std::string why_illegal(const Spec& spec, const Recipe& recipe, const Catalog& catalog);
   // Nothing is allocated for parameters: cheap for models of any size.
   static MemoryPlan plan(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
                          const LearnerOptions& options, const Catalog& catalog);

@@ -3,14 +3,17 @@
 #include "model/learner.h"
 #include "model/learner_memory.h"
 #include "model/schedule.h"
+#include "space/cost.h"
 
 namespace moebius {
 namespace {
 
 // Spec and recipe, before anything is made of them.
-void check_inputs(const Spec& spec, const Recipe& recipe, const Catalog& catalog) {
-  const std::string reason = Learner::why_illegal(spec, recipe, catalog);
-  if (!reason.empty()) bad_input("block:" + reason, "does not fit the recipe");
+void check_inputs(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
+                  const Catalog& catalog) {
+  const std::string reason = why_illegal(spec, catalog.types, recipe);
+  if (!reason.empty()) throw Error(Exit::BadInput, "block:" + reason);
+  cost(spec, catalog.types, recipe, vocab);  // bounds the parameters, so that no size overflows
   catalog.optimizers.get(recipe.optimizer);
   schedule(recipe, 0, 1);  // names the known ones when it is none of them
   const std::string kind = family(spec, catalog.types);
@@ -19,24 +22,9 @@ void check_inputs(const Spec& spec, const Recipe& recipe, const Catalog& catalog
 
 }  // namespace
 
-std::string Learner::why_illegal(const Spec& spec, const Recipe& recipe, const Catalog& catalog) {
-  const std::string reason = ::moebius::why_illegal(spec, catalog.types, micro_shape(spec, recipe));
-  if (!reason.empty() || recipe.micro_batch == recipe.batch) return reason;
-  for (std::size_t i = 0; i < spec.sublayers.size(); ++i) {
-    const auto group = spec.sublayers[i].fields.find("group");
-    if (group == spec.sublayers[i].fields.end()) continue;
-    const std::string& name = text(spec.sublayers[i].fields, "group");
-    if (name == "position" || name == "batch")
-      return fmt::format(
-          "/sublayers/{}/group: '{}' spans the batch, so micro_batch must be batch ({}), not {}", i,
-          name, recipe.batch, recipe.micro_batch);
-  }
-  return "";
-}
-
 MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
                          const LearnerOptions& options, const Catalog& catalog) {
-  check_inputs(spec, recipe, catalog);
+  check_inputs(spec, recipe, vocab, catalog);
   const BackendPlugin& plugin = catalog.backends.get(options.backend);
   const Dtype dtype = plugin.make(options.backend_options)->dtype();
   const TokenShape shape = micro_shape(spec, recipe);

@@ -1,8 +1,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,12 +9,16 @@
 namespace moebius {
 
 // How a command describes its options, so that CLI11 stays in one file (search/args.cpp) and help,
-// completion and checks come from one list. Values are bound by reference: declare, then read them
-// in run().
+// completion and checks come from one list. Values are bound by reference and must outlive the
+// parse: keep them in a shared_ptr that the returned run function owns.
+//
+// An option is declared as users type it, with the word that help shows for its value:
+// "-o,--out DIR". given() takes the long name, "--out".
 class Args {
  public:
   virtual ~Args() = default;
-  // --name VALUE; `help` ends up in --help with the default, which is the value found in `value`.
+  // `help` ends up in --help with the default: the value found in `value`, unless that is outside
+  // the range ("not set").
   virtual void option(const std::string& name, std::string& value, const std::string& help) = 0;
   virtual void option(const std::string& name, std::int64_t& value, std::int64_t low,
                       std::int64_t high, const std::string& help) = 0;
@@ -29,11 +31,11 @@ class Args {
   virtual void flag(const std::string& name, bool& value, const std::string& help) = 0;
   virtual void positional(const std::string& name, std::string& value, bool required,
                           const std::string& help) = 0;
-  virtual void positionals(const std::string& name, std::vector<std::string>& values,
+  virtual void positionals(const std::string& name, std::vector<std::string>& values, bool required,
                            const std::string& help) = 0;
   virtual void required(const std::string& name) = 0;
-  // A command below this one ("space" -> "list"); `describe` declares its options, `run` is called
-  // when it was chosen.
+  // A command below this one ("space" -> "list"); `describe` declares its options and returns what
+  // to run when it was chosen.
   virtual void subcommand(const std::string& name, const std::string& summary,
                           const std::function<std::function<int()>(Args&)>& describe) = 0;
   virtual void example(const std::string& line) = 0;  // shown first in --help
@@ -48,7 +50,14 @@ struct Command {
 };
 const Registry<Command>& commands();  // of commands.def
 
-// Parses and runs; every Error becomes one line on stderr and its exit code.
+// The words of the command line, quoted where a shell needs it: what a study records and what
+// "resume with" prints.
+std::string command_line();
+
+// Parses and runs one command line (without the program's name); throws Error.
+int parse_and_run(const std::vector<std::string>& words);
+
+// The whole program: every Error becomes one line on stderr per problem, and its exit code.
 int run_command_line(int argc, char** argv);
 
 }  // namespace moebius

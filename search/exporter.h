@@ -10,10 +10,13 @@ namespace moebius {
 struct ExportSubject {
   Spec spec;
   Recipe recipe;
-  Json provenance;  // study, trial, seed, data hash, loss and noise, step time, parameters, version
-  std::string name;        // file stem
-  std::string checkpoint;  // weights, or ""
+  Json provenance;   // study, trial, seed, data hash, loss and noise, step time, parameters; may be
+                     // an empty object
+  std::string name;  // file stem
 };
+
+// What a study knows of a trial. Error(BadInput) unless it is done.
+ExportSubject export_subject(const StudyRow& study, const History& history, const Trial& trial);
 
 struct ExporterPlugin {
   std::string help;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evaluator/evaluator.h"
@@ -30,27 +31,32 @@ struct Trial {
   std::int64_t parent = -1;  // number, -1 = none
   std::string op;            // mutation operator, "random", "enqueued", ""
   std::uint64_t seed = 0;
-  std::optional<Outcome> outcome;  // of the last ended attempt
+  std::string owner;               // of the last claim: "HOST:PID", or "service" (asked by hand)
+  std::optional<Outcome> outcome;  // once final
   // The loss that ranks: NaN unless Done.
   double loss() const;
+  bool final() const { return is_final(state); }
 };
 
 // A study's trials in memory, in number order, appended to as the database is. What samplers see.
 class History {
  public:
-  const std::vector<Trial>& trials() const { return trials_; }
-  Trial* find(std::int64_t number);
-  const Trial* find(std::int64_t number) const;
-  void add(Trial trial);  // number must be the next one
+  const std::vector<Trial>& trials() const& { return trials_; }
+  std::vector<Trial> trials() && { return std::move(trials_); }  // for (.. : study.history().trials())
+  const Trial* find(std::int64_t number) const;  // nullptr: no such trial
+  void add(Trial trial);                         // number must be the next one
   void update(const Trial& trial);
   bool seen(const std::string& spec_hash) const;  // among baseline and search trials
   std::int64_t count(const std::string& role) const;
-  // Numbers of search trials proposed so far are lag-visible when final and <= i - lag (DESIGN 5).
-  bool ready(std::int64_t number, std::int64_t lag) const;  // all trials <= number - lag are final
+  // The lag rule (DESIGN 5): all trials <= number - lag are final, whatever their role.
+  bool ready(std::int64_t number, std::int64_t lag) const { return open_ > number - lag; }
+  std::int64_t first_open() const { return open_; }  // lowest number that is not final
 
  private:
   std::vector<Trial> trials_;
-  std::multiset<std::string> hashes_;
+  std::set<std::string> hashes_;
+  std::map<std::string, std::int64_t> counts_;  // by role
+  std::int64_t open_ = 0;
 };
 
 // DESIGN 4: finished ones by loss, then pruned by stopped loss, then the rest; number breaks ties.

@@ -1,5 +1,41 @@
 target_sources(moebius_search PRIVATE
   args.cpp
-  exporter.cpp)
+  checkpoint_model.cpp
+  commands.cpp
+  draw.cpp
+  exporter.cpp
+  help.cpp
+  leaderboard.cpp
+  listing.cpp
+  options.cpp
+  progress.cpp
+  run.cpp
+  session.cpp
+  session_run.cpp
+  table.cpp)
 moebius_plugins(moebius_search commands)
 moebius_plugins(moebius_search exporters)
+
+# What the binary says of itself: taken again at every configure, and when the checked-out commit
+# changes.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/version.cpp.in)
+foreach(file HEAD logs/HEAD)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/.git/${file})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/.git/${file})
+  endif()
+endforeach()
+execute_process(COMMAND git describe --always --dirty=+ --exclude * WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+  OUTPUT_VARIABLE MOEBIUS_REVISION OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT MOEBIUS_REVISION)
+  set(MOEBIUS_REVISION unknown)
+endif()
+set(dnnl_version ${DNNL_INCLUDE}/oneapi/dnnl/dnnl_version.h)
+set(DNNL_VERSION "")
+foreach(part MAJOR MINOR PATCH)
+  file(STRINGS ${dnnl_version} line REGEX "#define DNNL_VERSION_${part} ")
+  string(REGEX REPLACE "[^0-9]*([0-9]+).*" "\\1" number "${line}")
+  string(APPEND DNNL_VERSION ".${number}")
+endforeach()
+string(SUBSTRING "${DNNL_VERSION}" 1 -1 DNNL_VERSION)
+configure_file(version.cpp.in ${CMAKE_BINARY_DIR}/version.cpp @ONLY)
+target_sources(moebius_search PRIVATE ${CMAKE_BINARY_DIR}/version.cpp)

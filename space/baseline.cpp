@@ -30,6 +30,7 @@ std::vector<std::string> blocks(bool scaled) {
     const std::string name = path.substr(start, path.rfind('.') - start);
     if (is_baseline(document_of(name)) == scaled) result.push_back(name);
   }
+  std::sort(result.begin(), result.end());  // "glam" before "glam-ec", unlike their paths
   return result;
 }
 

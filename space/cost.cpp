@@ -164,14 +164,11 @@ std::string why_illegal(const Spec& spec, const LayerTypes& types, const Recipe&
   std::string reason =
       why_illegal(spec, types, TokenShape{recipe.micro_batch, recipe.seq, spec.d_model});
   if (!reason.empty() || recipe.micro_batch == recipe.batch) return reason;
-  // A group that spans sequences is another group in a part of the batch; dropless routing has
-  // none.
+  // A group that spans sequences would be another one in a part of the batch.
   for (std::size_t i = 0; i < spec.sublayers.size(); ++i) {
     const Fields& fields = spec.sublayers[i].fields;
     const auto group = fields.find("group");
-    const auto capacity = fields.find("capacity");
-    if (group == fields.end() || (capacity != fields.end() && capacity->second == Value("none")))
-      continue;
+    if (group == fields.end()) continue;
     if (group->second == Value("position") || group->second == Value("batch"))
       return fmt::format(
           "/sublayers/{}/group: {} needs the whole batch at once; allowed: "

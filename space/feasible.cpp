@@ -31,7 +31,7 @@ std::string why_infeasible(const Space& space, const Spec& spec, const Cost& bas
   const std::string illegal = why_illegal(spec, types, space.recipe());
   if (!illegal.empty()) return illegal;
 
-  // Tokens that never meet learn a bigram model fast: a block must mix them (DESIGN 3, floors).
+  // Without attention no token sees another: fast, but never more than a bigram model.
   const auto& names = space.type_names();
   const bool may_attend = std::find(names.begin(), names.end(), "attn") != names.end();
   if (may_attend && std::none_of(spec.sublayers.begin(), spec.sublayers.end(),

@@ -41,7 +41,7 @@ struct Field {
   std::vector<std::string> choices =
       {};  // Choice: all values; Number: words allowed beside numbers ("none")
   std::vector<Value> fallback = {};  // empty = required; else one value
-  std::string help;
+  std::string help = "";
 };
 // The value as specs hold it: integers widen in Number fields, so that equal specs compare equal.
 Value normal_value(const Field& field, const Value& value);

@@ -45,6 +45,7 @@ std::vector<std::string> space_presets() {
     const std::size_t start = path.rfind('/') + 1;
     result.push_back(path.substr(start, path.rfind('.') - start));
   }
+  std::sort(result.begin(), result.end());
   return result;
 }
 

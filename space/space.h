@@ -39,9 +39,8 @@ struct Constraint {
 };
 
 struct SpaceSize {
-  double points = 0;    // exact up to 2^53
-  double distinct = 0;  // distinct specs: knobs of absent types do nothing (30,233,088 points,
-                        // 27,427,737 specs in the paper's)
+  double points = 0;    // exact up to 2^53; 30,233,088 in the paper's space
+  double distinct = 0;  // distinct specs, 27,427,737: knobs of absent types do nothing
 };
 
 // What may be built, as data (JSON "moebius.space/1", DESIGN 3). Immutable after reading. A knob or
@@ -53,9 +52,8 @@ class Space {
   static Space read(const Json& document, const std::string& file, const LayerTypes& types);
 
   const std::string& name() const { return name_; }
-  const std::string& scale() const {
-    return scale_;
-  }  // row of the scale table that baselines are resolved against
+  // Row of the scale table that baselines are resolved against; "" when no baseline needs one.
+  const std::string& scale() const { return scale_; }
   std::int64_t sublayers() const { return sublayers_; }
   std::int64_t stacks() const { return stacks_; }
   const std::vector<Knob>& knobs() const { return knobs_; }
@@ -80,14 +78,12 @@ class Space {
 
   // One mutation by the operator table of DESIGN 3 (nudge .35, resample .15, retype .20, move .15,
   // swap .05, crossover .10, renormalised over those applicable), repeated until the spec differs
-  // from the parent's. `mate` (may be empty) enables crossover. Returns the operator's name in
-  // `op`.
+  // from the parent's. `mate` (may be empty) enables crossover. `op` receives the operator's name.
   Point mutate(const Point& parent, const Point& mate, Rng& rng, std::string& op) const;
 
  private:
   friend class SpaceReader;
-  // Index into slots() of a knob's choice at a position; what a point, or else the fixed fields,
-  // say about a name at a position; nullptr when nothing sets it.
+  // Index into slots(); what sets a name at a position, nullptr when nothing does.
   std::size_t slot(std::size_t knob, std::size_t position) const;
   const Value* value(const Point& point, const std::string& name, std::size_t position) const;
 

@@ -171,6 +171,7 @@ class SpaceReader {
   }
 
   void check_all_set() {
+    if (!root_.has("knobs")) return;
     require("type", "the sub-layers");
     require("d_model", "the block");
     for (const std::string& name : space_.type_names_)

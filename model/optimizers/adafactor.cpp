@@ -10,7 +10,7 @@ namespace moebius {
 namespace {
 
 constexpr double kEpsilon = 1e-30;  // added to squared gradients
-constexpr double kClipRms = 1.0;    // of the update, per tensor
+constexpr double kClipRms = 1.0;    // of the update, per matrix: every expert is one
 constexpr double kMaxBeta2 = 0.99;
 
 class AdafactorOptimizer : public Optimizer {

@@ -42,7 +42,7 @@ struct Silu {
 // minimax fit to erfcx(z / sqrt 2) / 2 with relative error 1.4e-8: the left tail keeps its digits.
 struct Gelu {
   static HWY_INLINE Curve at(Vec x) {
-    const Vec z = hn::Abs(x);
+    const Vec z = hn::Min(hn::Abs(x), all(20));  // Phi(-20) is zero in f32
     // z^2 in two parts: its rounding error would be multiplied by z^2 / 2 in the exponential.
     const Vec square = hn::Mul(z, z);
     const Vec rest = hn::MulSub(z, z, square);
@@ -129,6 +129,13 @@ void activate_rows_backward(Activation a, const Floats& up, const Floats& gate, 
   }
 }
 
+void set_rows(const Floats& y, float value) {
+  each_line(y.dense(), y.rows, y.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
+    float* to = y.row(row);
+    each(n, [&](auto part, std::int64_t i) HWY_ATTR { part.store(all(value), to + i); });
+  });
+}
+
 void add_rows(const Floats& x, const Floats& y) {
   each_line(x.dense() && y.dense(), y.rows, y.cols,
             [&](std::int64_t row, std::int64_t n) HWY_ATTR { add_to(x.row(row), y.row(row), n); });
@@ -143,6 +150,7 @@ namespace {
 
 HWY_EXPORT(activate_rows);
 HWY_EXPORT(activate_rows_backward);
+HWY_EXPORT(set_rows);
 HWY_EXPORT(add_rows);
 
 template <class T>

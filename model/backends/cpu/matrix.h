@@ -22,15 +22,26 @@ struct Matrix {
                   dtype_text(view.dtype), dtype_text(dtype_of<T>));
   }
 
+  Matrix(T* first, std::int64_t rows_, std::int64_t cols_)
+      : data(first), rows(rows_), cols(cols_), ld(cols_) {}
+
   T* row(std::int64_t i) const { return data + i * ld; }
   bool empty() const { return rows == 0 || cols == 0; }
   bool dense() const { return ld == cols || rows <= 1; }  // empty ones are
 
-  // Rows [begin, end).
+  std::int64_t size() const { return rows * cols; }
+
+  // Rows, columns [begin, end).
   Matrix slice(std::int64_t begin, std::int64_t end) const {
     Matrix part = *this;
     part.data += begin * ld;
     part.rows = end - begin;
+    return part;
+  }
+  Matrix columns(std::int64_t begin, std::int64_t end) const {
+    Matrix part = *this;
+    part.data += begin;
+    part.cols = end - begin;
     return part;
   }
 

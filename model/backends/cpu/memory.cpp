@@ -1,11 +1,21 @@
 #include <hwy/highway.h>
 #include <sys/mman.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/rowwise.h"
 
 namespace moebius::cpu {
+namespace {
+
+// S of an attention product, whose rows are the S (S + 1) / 2 causal pairs of each matrix.
+std::int64_t sequence_of(const Matmul& m) {
+  return static_cast<std::int64_t>(std::sqrt(2 * static_cast<double>(m.rows / m.batch)));
+}
+
+}  // namespace
 
 Cpu::Cpu(int threads) : crew_(threads) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());  // before kernels fetch their functions
@@ -41,6 +51,22 @@ void Cpu::read(View from, void* to) {
   auto* target = static_cast<std::byte*>(to);
   for (std::int64_t i = 0; i < from.rows; ++i, target += row_bytes)
     std::memcpy(target, from.data + i * from.ld * size_of(from.dtype), row_bytes);
+}
+
+std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,
+                           const BackendOptions& options) {
+  constexpr std::int64_t kPacking = 8 << 20;  // oneDNN's copies of tiles, measured, per thread
+  std::int64_t local = kRowwiseScratch, shared = 0, tokens = 0;  // floats
+  for (const Matmul& m : matmuls) {
+    if (m.weight && m.batch == 1) tokens = std::max(tokens, m.rows);
+    if (!m.weight) local = std::max(local, attention_scratch(sequence_of(m)));
+  }
+  for (const ParamSlot& s : params.slots()) {
+    shared = std::max(shared, update_scratch(s.rows, s.cols));
+    if (s.role == Role::Embedding) shared = std::max(shared, loss_scratch(tokens, s.rows));
+  }
+  const std::int64_t threads = std::max(1, options.threads);
+  return threads * (local * size_of(Dtype::F32) + kPacking) + shared * size_of(Dtype::F32);
 }
 
 }  // namespace moebius::cpu

@@ -13,11 +13,19 @@ namespace moebius::cpu::HWY_NAMESPACE {
 
 // x = x cosine + swap(x) sine for one head of one row; swap exchanges the two of each pair.
 void rotate_head(const float* cosine, const float* sine, float sign, float* x, std::int64_t n) {
+#if HWY_TARGET == HWY_SCALAR
+  for (std::int64_t i = 0; i < n; i += 2) {
+    const float even = x[i], odd = x[i + 1];
+    x[i] = even * cosine[i] + sign * odd * sine[i];
+    x[i + 1] = odd * cosine[i + 1] + sign * even * sine[i + 1];
+  }
+#else
   each(n, [&](auto part, std::int64_t i) HWY_ATTR {
     const Vec v = part.load(x + i);
     const Vec swapped = hn::Mul(hn::Reverse2(kTag, v), all(sign));
     part.store(hn::MulAdd(v, part.load(cosine + i), hn::Mul(swapped, part.load(sine + i))), x + i);
   });
+#endif
 }
 
 // Channels [begin, begin + n) of a convolution over `rows` rows that are whole sequences.

@@ -95,10 +95,12 @@ HWY_INLINE void add_to(const float* from, float* to, std::int64_t n) {
               HWY_ATTR { part.store(hn::Add(part.load(from + i), part.load(to + i)), to + i); });
 }
 
+constexpr float kLowest = -3.4028235e38f;
+
 HWY_INLINE float maximum(const float* x, std::int64_t n) {
-  Vec top = all(-3.4028235e38f);
+  Vec top = all(kLowest);
   each(n, [&](auto part, std::int64_t i)
-              HWY_ATTR { top = hn::Max(top, part.keep(part.load(x + i), -3.4028235e38f)); });
+              HWY_ATTR { top = hn::Max(top, part.keep(part.load(x + i), kLowest)); });
   return max_of(top);
 }
 

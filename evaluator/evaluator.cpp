@@ -1,0 +1,48 @@
+#include "evaluator/evaluator.h"
+
+#include <limits>
+
+namespace moebius {
+
+#define PLUGIN(name) EvaluatorPlugin evaluators_##name();
+#include "evaluator/evaluators.def"
+#undef PLUGIN
+
+const Registry<EvaluatorPlugin>& evaluators() {
+  static const Registry<EvaluatorPlugin> registry = [] {
+    Registry<EvaluatorPlugin> all("evaluator");
+#define PLUGIN(name) all.add(#name, evaluators_##name());
+#include "evaluator/evaluators.def"
+#undef PLUGIN
+    return all;
+  }();
+  return registry;
+}
+
+std::string ending_text(Ending ending) {
+  switch (ending) {
+    case Ending::Done:
+      return "done";
+    case Ending::Pruned:
+      return "pruned";
+    case Ending::Diverged:
+      return "diverged";
+    case Ending::Infeasible:
+      return "infeasible";
+    case Ending::OutOfMemory:
+      return "out_of_memory";
+    case Ending::Failed:
+      return "failed";
+    case Ending::Stopped:
+      return "stopped";
+  }
+  return "failed";
+}
+
+Measurement::Measurement() {
+  for (double* number : {&loss, &native_loss, &stopped_loss, &bits_per_byte, &virtual_seconds,
+                         &step_seconds, &step_ratio})
+    *number = std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace moebius

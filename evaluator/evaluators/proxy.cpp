@@ -1,0 +1,284 @@
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <new>
+#include <numbers>
+
+#include "evaluator/account.h"
+#include "evaluator/corpus.h"
+#include "evaluator/evaluator.h"
+#include "evaluator/gates.h"
+#include "evaluator/memory.h"
+#include "evaluator/probe.h"
+#include "evaluator/step_time.h"
+#include "evaluator/tokenizer.h"
+#include "evaluator/trainer.h"
+#include "model/learner.h"
+#include "space/base/log.h"
+#include "space/base/units.h"
+
+namespace moebius {
+namespace {
+
+constexpr double kTimingSeconds = 2;  // CPU seconds of a step-time measurement, at most
+constexpr double kTimingShare = 0.1;  // of a budget in seconds, at most
+constexpr double kManyEpochs = 2;     // above which a run repeats its data too often
+
+// Trains a proxy language model on a corpus, in this process.
+class Proxy : public Evaluator {
+ public:
+  explicit Proxy(const EvaluatorOptions& options);
+
+  std::int64_t vocab() const override { return vocab_; }
+  std::string data_hash() const override { return corpus_->hash(); }
+  void check(const Recipe& recipe) const override {
+    check_windows(*corpus_, Split::Train, recipe.batch, recipe.seq);
+    check_windows(*corpus_, Split::Validation, recipe.batch, recipe.seq);
+  }
+  std::int64_t peak_bytes(const Candidate& candidate) const override;
+  double step_seconds(const Spec& spec, const Recipe& recipe) override;
+  Outcome evaluate(const Candidate& candidate, Observer& observer) override;
+
+ private:
+  LearnerOptions learner_options(std::uint64_t seed) const {
+    return {options_.backend, {options_.precision, options_.threads}, seed};
+  }
+  MemoryPlan plan(const Spec& spec, const Recipe& recipe) const {
+    return Learner::plan(spec, recipe, vocab_, learner_options(0), *options_.catalog);
+  }
+  std::unique_ptr<Learner> learner(const Spec& spec, const Recipe& recipe,
+                                   std::uint64_t seed) const {
+    return std::make_unique<Learner>(spec, recipe, vocab_, learner_options(seed),
+                                     *options_.catalog);
+  }
+  bool measures(const Candidate& candidate) const;
+  std::string why_too_large(const Candidate& candidate) const;
+  Json identity(const Candidate& candidate) const;
+  Progress begin(const Candidate& candidate, const Cost& cost, StepRatio& ratio) const;
+  std::unique_ptr<Learner> start(const Candidate& candidate, Progress& progress) const;
+  void judge(const Candidate& candidate, const Cost& cost, Observer& observer,
+             Outcome& outcome) const;
+  void finish(const Candidate& candidate, Learner& learner, Outcome& outcome) const;
+
+  EvaluatorOptions options_;
+  std::shared_ptr<const Corpus> corpus_;
+  std::int64_t vocab_;
+  mutable std::atomic<bool> warned_{false};
+};
+
+Proxy::Proxy(const EvaluatorOptions& options) : options_(options) {
+  MOEBIUS_CHECK(options.catalog != nullptr, "[proxy] needs a catalog");
+  if (options.data.empty())
+    bad_input("--data", "missing", "a text file, JSONL, a directory, a .bin or builtin");
+  corpus_ = Corpus::open(options.data, options.tokenizer);
+  vocab_ = std::max(options.vocab, corpus_->vocab());
+  if (options.vocab > 0 && options.vocab < corpus_->vocab())
+    bad_input("--vocab", "fewer than the corpus has",
+              "at least " + std::to_string(corpus_->vocab()), std::to_string(options.vocab));
+}
+
+// Whether the candidate's step must be timed beside the baseline's.
+bool Proxy::measures(const Candidate& candidate) const {
+  return candidate.fixed_steps == 0 && candidate.budget.timed() && candidate.baseline &&
+         candidate.baseline->spec != candidate.spec;
+}
+
+std::int64_t Proxy::peak_bytes(const Candidate& candidate) const {
+  const Recipe& recipe = candidate.recipe;
+  std::int64_t training = probe_bytes(recipe, vocab_) + recipe.tokens() * 32;  // windows, losses
+  if (measures(candidate))
+    training = std::max(training, plan(candidate.baseline->spec, recipe).total());
+  return plan(candidate.spec, recipe).total() + training;
+}
+
+std::string Proxy::why_too_large(const Candidate& candidate) const {
+  const std::int64_t limit = options_.memory_limit > 0 ? options_.memory_limit : free_memory();
+  const std::int64_t needed = peak_bytes(candidate);
+  if (needed <= limit) return "";
+  const MemoryPlan memory = plan(candidate.spec, candidate.recipe);
+  return fmt::format(
+      "needs {}: parameters {}, gradients {}, optimizer {}, activations {}, library {}, evaluation "
+      "and timing {}; limit {}",
+      bytes_text(needed), bytes_text(memory.parameters), bytes_text(memory.gradients),
+      bytes_text(memory.optimizer), bytes_text(memory.arena), bytes_text(memory.library),
+      bytes_text(needed - memory.total()), bytes_text(limit));
+}
+
+double Proxy::step_seconds(const Spec& spec, const Recipe& recipe) {
+  check(recipe);
+  return time_steps(*learner(spec, recipe, 0), {*corpus_, recipe, kTimingSeconds, options_.threads})
+      .cpu;
+}
+
+Json Proxy::identity(const Candidate& candidate) const {
+  return {{"block", spec_hash(candidate.spec)},
+          {"recipe", json_hash(to_json(candidate.recipe))},
+          {"seed", std::to_string(candidate.seed)},
+          {"budget", to_string(candidate.budget)},
+          {"data", corpus_->hash()},
+          {"vocab", vocab_},
+          {"backend", options_.backend},
+          {"precision", options_.precision}};
+}
+
+// The progress left in the checkpoint; else step 0 of as many steps as the budget pays for.
+Progress Proxy::begin(const Candidate& candidate, const Cost& cost, StepRatio& ratio) const {
+  if (auto saved = checkpoint_progress(candidate.checkpoint, identity(candidate))) return *saved;
+  Progress progress;
+  if (candidate.fixed_steps > 0) {
+    progress.steps = candidate.fixed_steps;
+    return progress;
+  }
+  const Budget& budget = candidate.budget;
+  const Recipe& recipe = candidate.recipe;
+  StepCost step{cost.tokens, cost.step_flops, 0};
+  if (budget.timed()) {
+    const bool wall = budget.unit == Budget::Unit::Wall;
+    const Timing timing{*corpus_, recipe, std::min(kTimingSeconds, kTimingShare * budget.amount),
+                        options_.threads};
+    const double stored = candidate.baseline ? candidate.baseline->step_seconds : 0;
+    if (measures(candidate)) {
+      ratio = compare_steps(*learner(candidate.spec, recipe, 0),
+                            *learner(candidate.baseline->spec, recipe, 0), timing);
+      progress.step_ratio = ratio.median;
+      step.seconds = wall ? ratio.candidate.wall : stored * ratio.median;
+    } else if (wall || stored <= 0) {
+      const StepTime time = time_steps(*learner(candidate.spec, recipe, 0), timing);
+      step.seconds = wall ? time.wall : time.cpu;
+    } else {
+      step.seconds = stored;
+      progress.step_ratio = 1;
+    }
+  }
+  progress.steps = steps_of(budget, step);
+  return progress;
+}
+
+// The learner at progress.step; at step 0 when the checkpoint's tensors cannot be used.
+std::unique_ptr<Learner> Proxy::start(const Candidate& candidate, Progress& progress) const {
+  auto fresh = learner(candidate.spec, candidate.recipe, candidate.seed);
+  if (progress.step == 0) return fresh;
+  try {
+    const std::int64_t step = fresh->restore(candidate.checkpoint, true);
+    MOEBIUS_CHECK(step == progress.step, "[proxy] {}: tensors of step {}, progress of step {}",
+                  candidate.checkpoint, step, progress.step);
+    return fresh;
+  } catch (const Error& trouble) {
+    warn("{}; starting again from step 0", trouble.what());
+  }
+  Progress again;
+  again.steps = progress.steps;
+  again.step_ratio = progress.step_ratio;
+  progress = again;
+  fresh.reset();
+  return learner(candidate.spec, candidate.recipe, candidate.seed);
+}
+
+void Proxy::finish(const Candidate& candidate, Learner& learner, Outcome& outcome) const {
+  const Recipe& recipe = candidate.recipe;
+  Measurement& measurement = outcome.measurement;
+  const std::int64_t batches = evaluation_batches(*corpus_, Split::Validation, recipe);
+  const auto loss_in = [&](Mode mode) {
+    return mean_loss(learner, *corpus_, Split::Validation, recipe, batches, mode);
+  };
+  const double loss = loss_in(Mode::Causal);
+  const Causality declared = causality(candidate.spec, options_.catalog->types,
+                                       {recipe.micro_batch, recipe.seq, candidate.spec.d_model});
+  const std::string contradiction =
+      why_not_as_declared(probe_causality(learner, *corpus_, recipe), declared);
+  if (!std::isfinite(loss) || !contradiction.empty()) {
+    outcome.ending = contradiction.empty() ? Ending::Diverged : Ending::Failed;
+    outcome.message = contradiction.empty() ? fmt::format("final loss {}", loss) : contradiction;
+    return put_stop(outcome.curve, measurement.steps, measurement);
+  }
+  measurement.loss = loss;
+  // Only a selection routes otherwise in its causal mode.
+  measurement.native_loss = declared == Causality::Selection ? loss_in(Mode::Native) : loss;
+  measurement.bits_per_byte =
+      loss / std::numbers::ln2 / corpus_->bytes_per_token(Split::Validation);
+  measurement.causal = causality_text(declared);
+  measurement.result_hash = result_hash(learner, outcome.curve, loss);
+  if (candidate.keep_weights.empty()) return;
+  const auto tokenizer = corpus_->tokenizer();
+  const Json metadata = {{"block", to_json(candidate.spec)},
+                         {"recipe", to_json(recipe)},
+                         {"vocab", vocab_},
+                         {"tokenizer", tokenizer ? tokenizer->source() : ""},
+                         {"loss", loss},
+                         {"result_hash", measurement.result_hash}};
+  learner.save(candidate.keep_weights, measurement.steps, false, metadata.dump());
+}
+
+void Proxy::judge(const Candidate& candidate, const Cost& cost, Observer& observer,
+                  Outcome& outcome) const {
+  Measurement& measurement = outcome.measurement;
+  const auto end = [&](Ending ending, const std::string& message) {
+    outcome.ending = ending;
+    outcome.message = message;
+  };
+  if (const auto why = why_too_large(candidate); !why.empty()) return end(Ending::OutOfMemory, why);
+  StepRatio ratio;
+  Progress progress = begin(candidate, cost, ratio);
+  measurement.step_ratio = progress.step_ratio;
+  if (const auto why = why_too_slow(ratio, candidate); !why.empty())
+    return end(Ending::Infeasible, why);
+  observer.planned(progress.steps);
+
+  const auto learner = start(candidate, progress);
+  const TrainPlan plan{candidate.seed, quality_limit(candidate), candidate.checkpoint,
+                       identity(candidate), options_.threads};
+  const TrainResult result = train(*learner, *corpus_, candidate.recipe, plan, progress, observer);
+  end(result.ending, result.message);
+  outcome.curve = progress.curve;
+  put_training(cost, progress.step, measurement);
+  measurement.epochs =
+      static_cast<double>(measurement.tokens) / static_cast<double>(corpus_->size(Split::Train));
+  if (measurement.epochs > kManyEpochs && !warned_.exchange(true))
+    warn("{:.1f} passes over the training text; more than {} favour memorisers", measurement.epochs,
+         kManyEpochs);
+  const auto done = static_cast<double>(std::max<std::int64_t>(1, progress.step));
+  measurement.kept_pairs = progress.kept / done;
+  measurement.dropped_pairs = progress.dropped / done;
+  measurement.cpu_seconds = progress.cpu_seconds;
+  measurement.wall_seconds = progress.wall_seconds;
+  measurement.step_seconds = result.step_seconds;
+  if (result.ending == Ending::Done)
+    finish(candidate, *learner, outcome);
+  else
+    put_stop(outcome.curve, progress.step, measurement);
+}
+
+Outcome Proxy::evaluate(const Candidate& candidate, Observer& observer) {
+  check(candidate.recipe);
+  Outcome outcome;
+  if (const auto why = why_illegal(candidate.spec, options_.catalog->types, candidate.recipe);
+      !why.empty()) {
+    outcome.ending = Ending::Infeasible;
+    outcome.message = why;
+    return outcome;
+  }
+  const Cost static_cost = cost(candidate.spec, options_.catalog->types, candidate.recipe, vocab_);
+  put_cost(static_cost, outcome.measurement);
+  outcome.measurement.peak_bytes = peak_bytes(candidate);
+  try {
+    judge(candidate, static_cost, observer, outcome);
+  } catch (const std::bad_alloc&) {
+    outcome.ending = Ending::OutOfMemory;
+    outcome.message = "the system refused " + bytes_text(outcome.measurement.peak_bytes);
+  }
+  if (outcome.ending != Ending::Stopped && !candidate.checkpoint.empty()) {
+    std::error_code error;  // not there: it was never stopped
+    std::filesystem::remove(candidate.checkpoint, error);
+  }
+  return outcome;
+}
+
+}  // namespace
+
+EvaluatorPlugin evaluators_proxy() {
+  return {"trains a proxy language model on a corpus, in this process",
+          [](const EvaluatorOptions& options) { return std::make_unique<Proxy>(options); }};
+}
+
+}  // namespace moebius

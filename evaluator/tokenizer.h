@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moebius {
+
+// Text to token ids and back. Immutable, thread-safe.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  virtual std::int64_t vocab() const = 0;
+  // The id that ends a document, -1 where documents end with bytes of their own.
+  virtual std::int32_t end_of_text() const = 0;
+  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
+  std::vector<std::int32_t> encode_document(std::string_view text) const;  // and its end of text
+  // "bytes", or the file of the model.
+  virtual const std::string& source() const = 0;
+  // "bytes", or the hash of the model's file: the same for equal tokenizers wherever they lie.
+  virtual std::string identity() const = 0;
+};
+
+// "" or "bytes": one token a byte, V = 256, any input. Else a SentencePiece model file.
+// Error(BadInput) when it cannot be read.
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& source);
+
+// Trains a byte-pair SentencePiece model of `vocab` pieces that gives every valid UTF-8 text
+// without U+2581 back byte for byte (byte fallback, no normalisation). Deterministic. `texts`: text
+// files, JSONL or directories as Corpus::open takes them; at most the first 64 MiB are used.
+// Returns the bytes of the model file. Error(BadInput) when the text does not give so many pieces.
+std::string trained_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab);
+void train_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab,
+                     const std::string& path);
+
+}  // namespace moebius

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace moebius {
+
+// A long row of token ids of 1, 2 or 4 bytes each (little-endian, unsigned): owned, or a mapped
+// file. Reading is thread-safe.
+class Tokens {
+ public:
+  explicit Tokens(int width) : width_(width) {}
+  // Maps `count` tokens at byte `offset` of a file (MAP_PRIVATE, read-only). Error(BadInput) with
+  // the system's reason.
+  static Tokens map(const std::string& path, std::int64_t offset, std::int64_t count, int width);
+  // The narrowest width that holds ids below `vocab`.
+  static int width_for(std::int64_t vocab) { return vocab <= 256 ? 1 : vocab <= 65536 ? 2 : 4; }
+
+  void append(std::span<const std::int32_t> ids);
+  void append_bytes(std::span<const std::byte> raw);  // raw.size() = a multiple of the width
+  std::span<std::byte> extend(std::int64_t count);    // uninitialised room for `count` tokens
+
+  std::int64_t size() const { return size_; }
+  std::int32_t operator[](std::int64_t i) const;
+  void copy(std::int64_t begin, std::int64_t count, std::int32_t* to) const;
+  // The owned bytes, width of them a token.
+  std::span<const std::byte> bytes() const { return owned_; }
+  bool mapped() const { return mapping_ != nullptr; }
+
+ private:
+  int width_;
+  std::int64_t size_ = 0;
+  std::vector<std::byte> owned_;
+  std::shared_ptr<const std::byte> mapping_;  // unmapped by its deleter; points at token 0
+};
+
+}  // namespace moebius

@@ -1,0 +1,106 @@
+#include <cmath>
+
+#include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/sgemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "model/backends/cpu/loss.cpp"
+#include <hwy/foreach_target.h>  // includes this file once per instruction set
+
+#include "model/backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace moebius::cpu::HWY_NAMESPACE {
+
+// loss = logsumexp(z) - z[target]; with `backward`, z -> dz = scale (softmax(z) - onehot(target)).
+void loss_rows(const Floats& z, const Ints& target, float scale, const Doubles& loss,
+               bool backward) {
+  for (std::int64_t t = 0; t < z.rows; ++t) {
+    float* const row = z.row(t);
+    const std::int64_t id = *target.row(t);
+    const double hit = row[id];
+    const float top = maximum(row, z.cols);
+    Vec sum = zero();
+    each(z.cols, [&](auto part, std::int64_t v) HWY_ATTR {
+      const Vec e = part.keep(exp_of(hn::Sub(part.load(row + v), all(top))), 0);
+      sum = hn::Add(sum, e);
+      part.store(e, row + v);
+    });
+    const float total = sum_of(sum);
+    *loss.row(t) = double{top} + std::log(double{total}) - hit;
+    if (!backward) continue;
+    const Vec share = all(scale / total);
+    each(z.cols, [&](auto part, std::int64_t v)
+                     HWY_ATTR { part.store(hn::Mul(part.load(row + v), share), row + v); });
+    row[id] -= scale;
+  }
+}
+
+}  // namespace moebius::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace moebius::cpu {
+namespace {
+
+HWY_EXPORT(loss_rows);
+
+// Rows whose logits are in memory at a time: few enough to stay in a cache, many enough that dtable
+// is not streamed too often.
+std::int64_t chunk_rows(std::int64_t vocab) { return vocab <= (1 << 14) ? 256 : 128; }
+
+constexpr std::int64_t kTileRows = 64, kTileVocab = 2048;
+
+}  // namespace
+
+std::int64_t loss_scratch(std::int64_t tokens, std::int64_t vocab) {
+  return std::min(chunk_rows(vocab), tokens) * vocab;
+}
+
+void Cpu::cross_entropy(View h_view, Weight table_weight, View target_view, double scale,
+                        View loss_view, View dh_view) {
+  const Floats h = h_view, table = value(table_weight), dh = dh_view;
+  const Ints target = target_view;
+  const Doubles loss = loss_view;
+  const bool backward = !dh.empty();
+  const Floats dtable = backward ? gradient(table_weight) : Floats{};
+  check_shape(h, target.rows, table.cols, "cross_entropy h");
+  check_shape(loss, h.rows, 1, "cross_entropy loss");
+  if (backward) check_shape(dh, h.rows, h.cols, "cross_entropy dh");
+  for (std::int64_t t = 0; t < target.rows; ++t)
+    MOEBIUS_CHECK(*target.row(t) >= 0 && *target.row(t) < table.rows,
+                  "[cross_entropy] target {} of {}", *target.row(t), table.rows);
+
+  const auto kernel = HWY_DYNAMIC_DISPATCH(loss_rows);
+  const std::int64_t chunk = chunk_rows(table.rows), strips = ceil_div(table.rows, kTileVocab);
+  float* const memory = crew_.shared(loss_scratch(h.rows, table.rows));
+  for (std::int64_t first = 0; first < h.rows; first += chunk) {
+    const std::int64_t last = std::min(h.rows, first + chunk);
+    const Floats x = h.slice(first, last), z(memory, last - first, table.rows);
+    // 1. Logits.
+    crew_.run(ceil_div(z.rows, kTileRows) * strips, [&](std::int64_t tile) {
+      const std::int64_t row = tile / strips * kTileRows, col = tile % strips * kTileVocab;
+      const std::int64_t end = std::min(z.rows, row + kTileRows);
+      const std::int64_t right = std::min(z.cols, col + kTileVocab);
+      sgemm(x.slice(row, end), transpose(table.slice(col, right)),
+            z.slice(row, end).columns(col, right));
+    });
+    // 2. Losses and dlogits, in place.
+    crew_.rows(z.rows, z.cols, [&](std::int64_t begin, std::int64_t end) {
+      kernel(z.slice(begin, end), target.slice(first + begin, first + end),
+             static_cast<float>(scale), loss.slice(first + begin, first + end), backward);
+    });
+    if (!backward) continue;
+    // 3. dh = dz table, dtable += dz^T h.
+    crew_.ranges(z.rows, kTileRows, [&](std::int64_t begin, std::int64_t end) {
+      sgemm(z.slice(begin, end), table, dh.slice(first + begin, first + end));
+    });
+    crew_.ranges(table.rows, std::min(kTileVocab, round_up(ceil_div(table.rows, 2), 16)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   sgemm(transpose(z.columns(begin, end)), x, dtable.slice(begin, end), 1, 1);
+                 });
+  }
+}
+
+}  // namespace moebius::cpu
+#endif  // HWY_ONCE

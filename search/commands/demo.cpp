@@ -1,0 +1,177 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "search/draw.h"
+#include "search/exporter.h"
+#include "search/session.h"
+#include "space/base/log.h"
+#include "space/base/units.h"
+
+namespace moebius {
+namespace {
+
+constexpr char kSpace[] = "brainformer-nano";
+const std::vector<std::string> kBaselines = {"glam", "dense"};  // the first one is the gate's
+constexpr std::int64_t kSearchTrials = 12, kBaselineSeeds = 3, kFreshSeeds = 3;
+constexpr std::int64_t kEvalTokens = 32768;
+// Beside its training steps a trial evaluates 8 times 8 batches and the final ones; a forward pass
+// costs a third of a step.
+constexpr std::int64_t kInterimBatches = 8 * 8;
+
+struct Options {
+  std::string data = "builtin", db = "runs/demo.db", out = "exports";
+  std::int64_t workers = 2, seed = 1;
+  double seconds = 60;
+};
+
+// "demo", or the first of demo-2, demo-3, .. that is free.
+std::string free_study_name(const std::string& db) {
+  if (!std::filesystem::exists(db)) return "demo";
+  const auto results = open_db(db, OpenMode::ReadOnly);
+  for (std::int64_t i = 1;; ++i) {
+    const std::string name = i == 1 ? "demo" : fmt::format("demo-{}", i);
+    if (!results->find_study(name)) return name;
+  }
+}
+
+// How much longer a step of this space's blocks takes than the gate baseline's, by their FLOPs.
+double mean_step_ratio(const Space& space, const Recipe& recipe, std::int64_t vocab) {
+  const LayerTypes& types = layer_types();
+  const Cost gate = cost(space_baseline(space, kBaselines[0], types), types, recipe, vocab);
+  Rng rng(0);
+  double sum = 0;
+  int drawn = 0;
+  for (int i = 0; i < 1000 && drawn < 32; ++i) {
+    const Spec spec = space.resolve(space.sample(rng));
+    if (!why_infeasible(space, spec, gate, types, vocab).empty()) continue;
+    sum += cost(spec, types, recipe, vocab).step_flops / gate.step_flops;
+    ++drawn;
+  }
+  return drawn > 0 ? std::max(1.0, sum / drawn) : 1;
+}
+
+struct Plan {
+  std::string budget;
+  double step_seconds = 0;
+};
+
+// The budget that lets all trials end in about `seconds`, from the measured step of the baseline.
+Plan plan(const Options& options, const Space& space, const Recipe& recipe,
+          const EvaluatorOptions& evaluator_options) {
+  const auto evaluator = evaluators().get("proxy").make(evaluator_options);
+  evaluator->check(recipe);
+  Plan result;
+  result.step_seconds =
+      evaluator->step_seconds(space_baseline(space, kBaselines[0], layer_types()), recipe);
+  const auto trials = static_cast<double>(
+      kSearchTrials + kFreshSeeds + kBaselineSeeds * static_cast<std::int64_t>(kBaselines.size()));
+  const double ratio = mean_step_ratio(space, recipe, evaluator->vocab());
+  const double all = options.seconds * static_cast<double>(options.workers) /
+                     (trials * result.step_seconds * ratio);
+  const auto evaluated = static_cast<double>(kInterimBatches + 2 * kEvalTokens / recipe.tokens());
+  const double steps = std::max(20.0, all - evaluated / 3);
+  const double thousands =
+      std::max(1.0, std::floor(steps * static_cast<double>(recipe.tokens()) / 1000));
+  result.budget = fmt::format("{}ktok", static_cast<std::int64_t>(thousands));
+  return result;
+}
+
+StudyRequest request_of(const Options& options) {
+  StudyRequest request;
+  request.db = {options.db, free_study_name(options.db)};
+  request.space = kSpace;
+  request.data.data = options.data;
+  request.recipe.eval_tokens = kEvalTokens;
+  request.trials = kSearchTrials;
+  request.baseline_seeds = kBaselineSeeds;
+  request.baselines = kBaselines;
+  request.seed = options.seed;
+  return request;
+}
+
+// The demo as a search: what goes on with it after a stop.
+std::string as_search(const StudyRequest& request) {
+  std::string text = fmt::format(
+      "moebius search --space {} --data {} --db {} --study {} --trials {} --budget {} --seed {} "
+      "--baseline-seeds {} --eval-tokens {}",
+      request.space, request.data.data, request.db.db, request.db.study, request.trials,
+      request.budget, request.seed, request.baseline_seeds, kEvalTokens);
+  for (const std::string& baseline : request.baselines) text += " --baseline " + baseline;
+  return text;
+}
+
+const Trial* best_found(const Leaderboard& board) {
+  for (const Standing& row : board.rows)
+    if (row.first().role == "search") return &row.first();
+  return nullptr;
+}
+
+// The seed that a block was chosen by flatters it: what it is worth is measured on fresh ones.
+void repeat_best(Session& session) {
+  const History history = session.study().history();
+  const Trial* best = best_found(leaderboard(history));
+  if (best == nullptr) return;
+  info("training the best block again with {} other seeds", kFreshSeeds);
+  session.study().add({best->spec}, "rerun", best->number, kFreshSeeds);
+}
+
+std::string export_best(Session& session, const History& history, const Trial& best,
+                        const std::string& directory) {
+  const ExportSubject subject = export_subject(session.study().row(), history, best);
+  return exporters().get("json").write(subject, directory, true);
+}
+
+int run(const Options& options) {
+  StudyRequest request = request_of(options);
+  const Space space = load_space(kSpace, layer_types());
+  const Recipe recipe = apply(request.recipe, space.recipe());
+  info("corpus: {}", options.data == "builtin" ? "the built-in generator" : options.data);
+  info("measuring one training step ..");
+  const Plan planned = plan(options, space, recipe, evaluator_options(request.data, recipe));
+  request.budget = planned.budget;
+  info("a step of the {} baseline takes {}: {} each, {} in all", kBaselines[0],
+       seconds_text(planned.step_seconds), planned.budget, seconds_text(options.seconds));
+
+  const std::unique_ptr<Session> session = Session::open(request);
+  const RunOptions run = {options.workers, as_search(request)};
+  if (const int code = session->run(run); code != 0) return code;
+  repeat_best(*session);
+  if (const int code = session->run(run); code != 0) return code;
+
+  const History history = session->study().history();
+  const Leaderboard board = leaderboard(history);
+  print_leaderboard(board, session->db(), 20);
+  print_out("\n" + verdict(board, layer_types()) + "\n");
+  const Trial* best = best_found(board);
+  if (best == nullptr) return static_cast<int>(Exit::NoUsableTrial);
+  print_out(fmt::format("\nthe best block found, trial {}:\n\n{}", best->number,
+                        draw_block(best->spec, layer_types(), terminal_charset())));
+  const std::string where = flags(session->db());
+  print_out(fmt::format(
+      "\nexported {}\nnext: moebius show {}{}\n      moebius query --db {} --sql "
+      "'select * from leaderboard'\n      moebius scale{} --top 3 --to 1B/64E "
+      "--plan\n",
+      export_best(*session, history, *best, options.out), best->number, where, options.db, where));
+  return 0;
+}
+
+}  // namespace
+
+Command commands_demo() {
+  return {"a small search, start to end: about a minute on two cores",
+          [](Args& args) -> std::function<int()> {
+            auto options = std::make_shared<Options>();
+            args.example("moebius demo");
+            args.example("moebius demo --data my.txt --seconds 120");
+            args.option("--data FILE|DIR|builtin", options->data, "text to train on");
+            args.option("--seconds X", options->seconds, 1, 86400, "how long it may take, about");
+            args.option("--workers N", options->workers, 1, 4, "trials at the same time");
+            args.option("--seed N", options->seed, 0, std::int64_t{1} << 62, "of the study");
+            args.option("--db PATH", options->db, "results database");
+            args.option("-o,--out DIR", options->out, "where the best block is exported to");
+            return [options] { return run(*options); };
+          }};
+}
+
+}  // namespace moebius

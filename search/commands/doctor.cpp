@@ -1,0 +1,56 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include "evaluator/memory.h"
+#include "search/options.h"
+#include "search/table.h"
+#include "search/version.h"
+#include "space/base/units.h"
+
+namespace moebius {
+namespace {
+
+std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
+  const Json about = version_json();
+  const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+  const Json& libraries = about["libraries"];
+  const bool prose = std::filesystem::exists("/usr/share/dictd/gcide.dict.dz");
+  return {
+      {"moebius",
+       fmt::format("{} ({}), {}, {}", version(), git_revision(),
+                   about["compiler"].get<std::string>(), about["build"].get<std::string>())},
+      {"cpu", cpu_name()},
+      {"instructions", join(instruction_sets(), " ")},
+      {"threads", fmt::format("{} here; plan: --workers {} --threads 1", threads, threads)},
+      {"memory",
+       fmt::format("{}, {} free", bytes_text(physical_memory()), bytes_text(free_memory()))},
+      {"matrix products", "oneDNN " + libraries["oneDNN"].get<std::string>()},
+      {"database", open_db(db.db, OpenMode::Create)->describe()},
+      {"terminal", isatty(STDERR_FILENO) != 0
+                       ? fmt::format("{} columns", terminal_width(STDERR_FILENO, 80))
+                       : "none: progress is plain lines"},
+      {"prose for the demo", prose ? "dict-gcide is installed"
+                                   : "dict-gcide is not installed; the demo uses the generator"},
+  };
+}
+
+}  // namespace
+
+Command commands_doctor() {
+  return {"what this machine offers and what Moebius makes of it",
+          [](Args& args) -> std::function<int()> {
+            auto db = std::make_shared<DbOptions>();
+            args.example("moebius doctor");
+            args.option("--db PATH|URL", db->db, "results database to look at");
+            return [db] {
+              for (const auto& [what, found] : findings(*db))
+                print_out(fmt::format("{:<19} {}\n", what, found));
+              return 0;
+            };
+          }};
+}
+
+}  // namespace moebius

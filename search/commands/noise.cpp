@@ -1,0 +1,102 @@
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "search/listing.h"
+#include "search/session.h"
+
+namespace moebius {
+namespace {
+
+struct Options {
+  DbOptions db;
+  DataOptions data;
+  ListOptions list;
+  RunOptions run;
+  std::vector<std::string> trials;
+  std::int64_t seeds = 3;
+};
+
+// One trial for each block to repeat: those named, or the baselines.
+std::vector<const Trial*> subjects(const History& history, const std::vector<std::string>& named) {
+  std::vector<const Trial*> result;
+  std::set<std::string> seen;
+  for (const std::string& number : named)
+    if (const Trial& trial = pick_trial(history, number); seen.insert(trial.spec_hash).second)
+      result.push_back(&trial);
+  if (!named.empty()) return result;
+  for (const Trial& trial : history.trials())
+    if (trial.role == "baseline" && seen.insert(trial.spec_hash).second) result.push_back(&trial);
+  if (result.empty()) bad_input("TRIAL", "the study has no baseline; name the trials to repeat");
+  return result;
+}
+
+// Repeats that an interrupted `noise` left open count.
+std::int64_t open_repeats(const History& history, const Trial& subject) {
+  return std::count_if(history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
+    return trial.role == "noise" && !trial.final() && trial.spec_hash == subject.spec_hash;
+  });
+}
+
+Table noise_table(const Leaderboard& board, const std::vector<std::string>& hashes) {
+  Table table;
+  table.columns = {{"block", "block"},
+                   {"label", "label"},
+                   {"seeds", "seeds"},
+                   {"mean", "mean loss", Style::Loss},
+                   {"sd", "sd", Style::Loss},
+                   {"lowest", "lowest", Style::Loss},
+                   {"highest", "highest", Style::Loss}};
+  for (const Standing& row : board.rows) {
+    if (std::find(hashes.begin(), hashes.end(), row.block.spec_hash) == hashes.end()) continue;
+    double low = row.first().loss(), high = low;
+    for (const Trial* trial : row.block.trials) {
+      low = std::min(low, trial->loss());
+      high = std::max(high, trial->loss());
+    }
+    table.rows.push_back({notation(row.first().spec, layer_types()), row.first().label,
+                          row.block.loss.n, or_null(row.block.loss.mean),
+                          or_null(row.block.loss.sd), low, high});
+  }
+  return table;
+}
+
+int run(const Options& options) {
+  const std::unique_ptr<Session> session = Session::reopen(options.db, options.data, false, -1);
+  std::vector<std::string> hashes;
+  {
+    const History history = session->study().history();
+    for (const Trial* subject : subjects(history, options.trials)) {
+      hashes.push_back(subject->spec_hash);
+      const std::int64_t missing = options.seeds - open_repeats(history, *subject);
+      if (missing > 0) session->study().add({subject->spec}, "noise", subject->number, missing);
+    }
+  }
+  if (const int code = session->run(options.run); code != 0) return code;
+  const History history = session->study().history();
+  const Leaderboard board = leaderboard(history);
+  print_table(noise_table(board, hashes), options.list);
+  if (options.list.format == "table") print_out(leaderboard_notes(board, session->db().study));
+  return 0;
+}
+
+}  // namespace
+
+Command commands_noise() {
+  return {"trains blocks again with other seeds: how large is the noise",
+          [](Args& args) -> std::function<int()> {
+            auto options = std::make_shared<Options>();
+            args.example("moebius noise --study first --seeds 3 --workers 2");
+            args.example("moebius noise 12 17 --study first");
+            args.positionals("TRIAL", options->trials, false,
+                             "trials to repeat; the baselines when left out");
+            describe(args, options->db);
+            args.option("--seeds N", options->seeds, 1, 100, "further seeds of each block");
+            args.option("--workers N", options->run.workers, 1, 64, "trials at the same time");
+            describe(args, options->data);
+            describe_format(args, options->list);
+            return [options] { return run(*options); };
+          }};
+}
+
+}  // namespace moebius

@@ -1,0 +1,150 @@
+#include "search/scaling.h"
+
+#include <cmath>
+
+#include "evaluator/memory.h"
+#include "search/listing.h"
+#include "search/session.h"
+#include "space/base/log.h"
+#include "space/base/units.h"
+
+namespace moebius {
+namespace {
+
+struct Options {
+  DbOptions db;
+  DataOptions data;
+  ListOptions list;
+  RunOptions run;
+  std::string to, head_rule = "keep", budget, name;
+  std::int64_t top = 3;
+  bool plan = false;
+};
+
+const std::vector<std::pair<std::string, HeadRule>> kHeadRules = {
+    {"keep", HeadRule::Keep},
+    {"scale-heads", HeadRule::ScaleHeads},
+    {"scale-head-dim", HeadRule::ScaleHeadDim}};
+
+HeadRule head_rule(const std::string& name) {
+  for (const auto& [known, rule] : kHeadRules)
+    if (known == name) return rule;
+  MOEBIUS_CHECK(false, "[scale] head rule {}", name);
+}
+
+std::vector<std::string> head_rules() {
+  std::vector<std::string> names;
+  for (const auto& entry : kHeadRules) names.push_back(entry.first);
+  return names;
+}
+
+Recipe recipe_of(const StudyRow& study) {
+  Problems problems("study " + study.settings.name);
+  const Recipe recipe = read_recipe(Reader(study.settings.recipe, "/recipe", problems));
+  problems.raise();
+  return recipe;
+}
+
+Table plan_table(const std::vector<ScaledBlock>& blocks, std::int64_t limit) {
+  Table table;
+  table.columns = {{"name", "name"},
+                   {"block", "block"},
+                   {"trial", "trial"},
+                   {"proxy_loss", "proxy loss", Style::Loss},
+                   {"seeds", "seeds"},
+                   {"d_model", "D"},
+                   {"parameters", "params", Style::Count},
+                   {"active_parameters", "active", Style::Count},
+                   {"step_flops", "FLOPs/step", Style::Count},
+                   {"memory", "memory", Style::Bytes},
+                   {"step_seconds", "CPU/step", Style::Seconds},
+                   {"fits", "fits"},
+                   {"spec_hash", "hash", Style::Plain, Column::In::Data}};
+  for (const ScaledBlock& block : blocks)
+    table.rows.push_back({block.name, notation(block.spec, layer_types()),
+                          block.trial < 0 ? Json() : Json(block.trial), or_null(block.proxy_loss),
+                          block.seeds, block.spec.d_model, block.cost.parameters,
+                          block.cost.active_parameters, block.cost.step_flops, block.peak_bytes,
+                          or_null(block.step_seconds), block.peak_bytes <= limit,
+                          spec_hash(block.spec)});
+  return table;
+}
+
+int train(const Options& options, const StudyRow& study, const Scale& target,
+          std::vector<ScaledBlock> blocks, std::int64_t limit) {
+  std::erase_if(blocks, [&](const ScaledBlock& block) {
+    if (block.peak_bytes <= limit) return false;
+    warn("{} does not fit: needs {}, limit {}", block.name, bytes_text(block.peak_bytes),
+         bytes_text(limit));
+    return true;
+  });
+  if (blocks.empty())
+    throw Error(Exit::NoUsableTrial, "nothing fits at " + target.name + "; see --plan");
+  const std::string name =
+      options.name.empty() ? study.settings.name + "-" + target.name : options.name;
+  const std::string budget =
+      options.budget.empty() ? study.settings.options.value("budget", "") : options.budget;
+  const std::unique_ptr<Session> session =
+      Session::scaled(options.db, study, options.data, name, budget, blocks);
+  const int code = session->run(options.run);
+  if (code >= 128) return code;
+  const History history = session->study().history();
+  print_leaderboard(leaderboard(history), session->db(), 20);
+  return code;
+}
+
+int run(Options& options) {
+  const Scale target = scale(options.to);
+  std::vector<ScaledBlock> blocks;
+  StudyRow study;
+  {
+    const auto results = open_existing(options.db, OpenMode::ReadOnly);
+    study = pick_study(*results, options.db);
+    const Space space =
+        Space::read(study.settings.space, "study " + study.settings.name, layer_types());
+    ScaleRequest request;
+    request.to = target.name;
+    request.top = options.top;
+    request.rule = head_rule(options.head_rule);
+    request.recipe = recipe_of(study);
+    if (!options.plan) request.vocab = study.settings.options.value("vocab", std::int64_t{0});
+    blocks = scaled_blocks(results->history(study.id), space, builtin_catalog(), request);
+  }
+  EvaluatorOptions evaluator = evaluator_options(options.data, recipe_of(study));
+  const std::int64_t limit = evaluator.memory_limit > 0 ? evaluator.memory_limit : free_memory();
+  const Table table = plan_table(blocks, limit);
+  if (options.plan) {
+    print_table(table, options.list);
+    return 0;
+  }
+  info("{}", render(table, "table", terminal_width(2, 0)));
+  return train(options, study, target, blocks, limit);
+}
+
+}  // namespace
+
+Command commands_scale() {
+  return {"the best blocks of a study at another size: a plan, or trained in a study of their own",
+          [](Args& args) -> std::function<int()> {
+            auto options = std::make_shared<Options>();
+            args.example("moebius scale --study first --top 3 --to 1B/64E --plan");
+            args.example("moebius scale --study first --top 3 --to micro --budget 1Mtok");
+            describe(args, options->db);
+            args.option("--top K", options->top, 1, 1000, "blocks to scale, the best first");
+            args.option("--to SCALE", options->to, "a row of the scale table: micro, 1B/64E, ..");
+            args.required("--to");
+            args.flag("--plan", options->plan, "only print parameters, memory and step time");
+            args.choice("--head-rule", options->head_rule, head_rules(),
+                        "what happens to heads and their width");
+            args.option("--budget BUDGET", options->budget,
+                        "of each trial; the study's own when left out");
+            args.option("--name NAME", options->name,
+                        "of the new study; STUDY-SCALE when left out");
+            args.option("--workers N", options->run.workers, 1, 64, "trials at the same time");
+            describe(args, options->data);
+            describe_format(args, options->list);
+            return [options] { return run(*options); };
+          }};
+}
+
+}  // namespace moebius

@@ -1,0 +1,75 @@
+#include "evaluator/budget.h"
+#include "search/session.h"
+#include "search/table.h"
+
+namespace moebius {
+namespace {
+
+struct Options {
+  StudyRequest request;
+  RunOptions run;
+};
+
+void describe_options(Args& args, Options& options) {
+  StudyRequest& request = options.request;
+  args.option("--space NAME|FILE", request.space, "what may be built; see moebius space list");
+  describe(args, request.data);
+  describe(args, request.db);
+  args.option("--trials N", request.trials, 0, 1'000'000, "search trials of the study");
+  args.option("--workers N", options.run.workers, 1, 64, "trials at the same time");
+  args.option("--budget BUDGET", request.budget,
+              "of each trial: 500steps, 300ktok, 2e12flop, 20s (CPU), 20s:wall, 20s:virtual@h200");
+  args.option("--seed N", request.seed, 0, std::int64_t{1} << 62, "of the study");
+  args.choice("--sampler", request.sampler, samplers().names(), "who proposes blocks");
+  args.option("--lag N", request.lag, 1, 1024,
+              "a proposal sees the results of trials this far back; at least --workers");
+  args.choice("--evaluator", request.evaluator, evaluators().names(), "who judges blocks");
+  args.option("--command PROGRAM", request.command, "the trainer of --evaluator command");
+  args.option("--seed-from BLOCK", request.seed_from, "a block file or baseline to try first");
+  args.option("--baseline BLOCK", request.baselines,
+              "instead of the space's; the first one is the gate's");
+  args.option("--baseline-seeds N", request.baseline_seeds, 1, 100, "seeds of each baseline");
+  args.option("--gate-margin X", request.gate_margin, 0, 100,
+              "nats that a block may be worse than the baseline at a quarter of the budget");
+  describe(args, request.recipe);
+}
+
+void check_lag(const Options& options) {
+  if (options.run.workers > options.request.lag)
+    bad_input("--workers", "above the lag of the study, workers would wait; raise --lag as well",
+              fmt::format("1..{}", options.request.lag), std::to_string(options.run.workers));
+}
+
+int run(const Options& options) {
+  check_lag(options);
+  const std::unique_ptr<Session> session = Session::open(options.request);
+  const int code = session->run(options.run);
+  if (code >= 128) return code;
+  const History history = session->study().history();
+  const Leaderboard board = leaderboard(history);
+  print_leaderboard(board, session->db(), 10);
+  print_out(verdict(board, layer_types()) + "\n");
+  const std::string where = flags(session->db());
+  const std::int64_t best = board.rows.empty() ? 0 : board.rows.front().first().number;
+  print_out(
+      fmt::format("next: moebius show {}{}\n      moebius noise {}{} --seeds 3\n"
+                  "      moebius export {}{} -o exports\n",
+                  best, where, best, where, best, where));
+  return code;
+}
+
+}  // namespace
+
+Command commands_search() {
+  return {
+      "searches a space; run it again to resume", [](Args& args) -> std::function<int()> {
+        auto options = std::make_shared<Options>();
+        args.example("moebius search --data my.txt --trials 40 --workers 2 --budget 20s");
+        args.example("moebius search --space my-space.json --data my.txt --db r.db --study first");
+        args.example("moebius search --evaluator command --command ./train.py --budget 300ktok");
+        describe_options(args, *options);
+        return [options] { return run(*options); };
+      }};
+}
+
+}  // namespace moebius

@@ -1,0 +1,132 @@
+#include <cmath>
+
+#include "search/draw.h"
+#include "search/leaderboard.h"
+#include "search/options.h"
+#include "space/base/units.h"
+
+namespace moebius {
+namespace {
+
+struct Options {
+  DbOptions db;
+  std::string trial, format = "table";
+};
+
+using Lines = std::vector<std::pair<std::string, std::string>>;
+
+std::string heading(const StudyRow& study, const Trial& trial) {
+  std::string text = fmt::format("study {}, trial {}: {}, {}", study.settings.name, trial.number,
+                                 trial.role, state_text(trial.state));
+  if (!trial.label.empty()) text += ", " + printable(trial.label);
+  return text + fmt::format(", seed {}\n\n", trial.seed);
+}
+
+// "12 nudge <- 7 move <- 3 random"
+std::string lineage(const History& history, const Trial& trial) {
+  std::string text;
+  const Trial* at = &trial;
+  for (int generation = 0; at != nullptr && generation < 100; ++generation) {
+    if (generation > 0) text += " <- ";
+    text += std::to_string(at->number);
+    if (!at->op.empty()) text += " " + printable(at->op);
+    at = at->parent < 0 || at->parent == at->number ? nullptr : history.find(at->parent);
+  }
+  return text;
+}
+
+Lines measured(const Measurement& m) {
+  const auto number = [](double value, Style style) { return cell_text(or_null(value), style); };
+  return {{"loss", number(m.loss, Style::Loss) + " nats per token, " +
+                       number(m.bits_per_byte, Style::Loss) + " bits per byte (" + m.split + ")"},
+          {"native loss", number(m.native_loss, Style::Loss)},
+          {"stopped at", std::isfinite(m.stopped_loss)
+                             ? fmt::format("{:.4f}, step {}", m.stopped_loss, m.stopped_step)
+                             : "-"},
+          {"causal", m.causal.empty() ? "-" : m.causal},
+          {"trained",
+           fmt::format("{} steps, {} tokens, {} FLOPs, {:.2f} epochs", m.steps,
+                       count_text(static_cast<double>(m.tokens)), count_text(m.flops), m.epochs)},
+          {"time",
+           fmt::format("{} CPU, {} wall, {} a step, {} x the gate baseline",
+                       seconds_text(m.cpu_seconds), seconds_text(m.wall_seconds),
+                       number(m.step_seconds, Style::Seconds), number(m.step_ratio, Style::Ratio))},
+          {"size", fmt::format("{} parameters, {} active, {:.2f} tokens per active parameter",
+                               count_text(static_cast<double>(m.parameters)),
+                               count_text(static_cast<double>(m.active_parameters)),
+                               m.tokens_per_active_parameter)},
+          {"memory", bytes_text(m.peak_bytes)},
+          {"routed pairs", fmt::format("{} kept, {} dropped a step", count_text(m.kept_pairs),
+                                       count_text(m.dropped_pairs))}};
+}
+
+void print_text(const StudyRow& study, const History& history, const Trial& trial) {
+  const Charset charset = terminal_charset();
+  std::string text = heading(study, trial) + draw_block(trial.spec, layer_types(), charset) + "\n";
+  Lines lines;
+  if (trial.outcome) lines = measured(trial.outcome->measurement);
+  if (trial.outcome && !trial.outcome->message.empty())
+    lines.emplace_back("message", printable(trial.outcome->message));
+  lines.emplace_back("lineage", lineage(history, trial));
+  lines.emplace_back("hash", trial.spec_hash);
+  for (const auto& [name, value] : lines) text += fmt::format("{:<13} {}\n", name, value);
+  if (trial.outcome)
+    if (const std::string plot = draw_curve(trial.outcome->curve, 60, 10, charset); !plot.empty())
+      text += "\n" + plot;
+  print_out(text);
+}
+
+Json curve_json(const std::vector<CurvePoint>& curve) {
+  Json result = Json::array();
+  for (const CurvePoint& point : curve)
+    result.push_back({{"step", point.step},
+                      {"train_loss", or_null(point.train_loss)},
+                      {"valid_loss", or_null(point.valid_loss)}});
+  return result;
+}
+
+void print_json(const StudyRow& study, const Trial& trial) {
+  Json result = {{"study", study.settings.name},
+                 {"trial", trial.number},
+                 {"role", trial.role},
+                 {"label", trial.label},
+                 {"state", state_text(trial.state)},
+                 {"seed", trial.seed},
+                 {"parent", trial.parent < 0 ? Json() : Json(trial.parent)},
+                 {"operator", trial.op},
+                 {"block", notation(trial.spec, layer_types())},
+                 {"spec", to_json(trial.spec)},
+                 {"spec_hash", trial.spec_hash},
+                 {"loss", or_null(trial.loss())}};
+  if (trial.outcome) result["message"] = trial.outcome->message;
+  if (trial.outcome) result["curve"] = curve_json(trial.outcome->curve);
+  print_out(result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+int run(Options& options) {
+  const auto results = open_existing(options.db, OpenMode::ReadOnly);
+  const StudyRow study = pick_study(*results, options.db);
+  const History history = results->history(study.id);
+  const Trial& trial = pick_trial(history, options.trial);
+  if (options.format == "json")
+    print_json(study, trial);
+  else
+    print_text(study, history, trial);
+  return 0;
+}
+
+}  // namespace
+
+Command commands_show() {
+  return {"one trial: its block drawn, what it measured, its curve and where it came from",
+          [](Args& args) -> std::function<int()> {
+            auto options = std::make_shared<Options>();
+            args.example("moebius show 12 --study first");
+            args.positional("TRIAL", options->trial, true, "its number");
+            describe(args, options->db);
+            args.choice("-f,--format", options->format, {"table", "json"}, "how to print");
+            return [options] { return run(*options); };
+          }};
+}
+
+}  // namespace moebius

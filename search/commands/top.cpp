@@ -1,0 +1,30 @@
+#include "search/leaderboard.h"
+#include "search/listing.h"
+#include "search/options.h"
+
+namespace moebius {
+
+Command commands_top() {
+  return {"the leaderboard of a study: finished blocks over all their seeds",
+          [](Args& args) -> std::function<int()> {
+            auto db = std::make_shared<DbOptions>();
+            auto list = std::make_shared<ListOptions>();
+            list->limit = 20;
+            args.example("moebius top --study first");
+            args.example("moebius top -f json --limit 5");
+            args.example("moebius top --where 'causal = yes and step_ratio <= 1'");
+            describe(args, *db);
+            describe_format(args, *list);
+            describe_filters(args, *list);
+            return [db, list] {
+              const auto results = open_existing(*db, OpenMode::ReadOnly);
+              const History history = results->history(pick_study(*results, *db).id);
+              const Leaderboard board = leaderboard(history);
+              print_table(leaderboard_table(board, layer_types()), *list);
+              if (list->format == "table") print_out(leaderboard_notes(board, db->study));
+              return 0;
+            };
+          }};
+}
+
+}  // namespace moebius

@@ -1,0 +1,23 @@
+#include "search/version.h"
+
+#include "search/args.h"
+#include "search/table.h"
+
+namespace moebius {
+
+Command commands_version() {
+  return {"prints what this binary is", [](Args& args) -> std::function<int()> {
+            auto json = std::make_shared<bool>(false);
+            args.example("moebius version --json");
+            args.flag("--json", *json, "with compiler, libraries, instruction sets and formats");
+            return [json] {
+              const Json all = version_json();
+              print_out(*json ? all.dump(2) + "\n"
+                              : fmt::format("moebius {} ({}, {})\n", version(), git_revision(),
+                                            all["compiler"].get<std::string>()));
+              return 0;
+            };
+          }};
+}
+
+}  // namespace moebius

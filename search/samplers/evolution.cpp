@@ -1,0 +1,58 @@
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "search/sampler.h"
+
+namespace moebius {
+namespace {
+
+using Population = std::vector<const Trial*>;
+
+// The youngest `size` trials that may have children. Age, not loss, ends a trial's membership, so
+// that a lucky loss does not breed for ever (1802.01548, section 3).
+Population youngest(const std::vector<const Trial*>& visible, std::size_t size) {
+  Population result;
+  for (auto trial = visible.rbegin(); trial != visible.rend() && result.size() < size; ++trial)
+    if ((*trial)->state == TrialState::Done || (*trial)->state == TrialState::Pruned)
+      result.push_back(*trial);
+  return result;
+}
+
+// The best of `entrants` distinct members.
+const Trial& tournament(Population members, std::size_t entrants, Rng& rng) {
+  const Trial* best = nullptr;
+  for (std::size_t i = 0; i < std::min(entrants, members.size()); ++i) {
+    std::swap(members[i], members[i + rng.below(members.size() - i)]);
+    if (best == nullptr || ranks_before(*members[i], *best)) best = members[i];
+  }
+  return *best;
+}
+
+// Regularised evolution. Pruned trials are members, ranked behind every finished one; those without
+// any loss (diverged, out of memory, ..) are not.
+class Evolution : public Sampler {
+ public:
+  Proposal propose(const SamplerView& view, Rng& rng) const override {
+    const std::int64_t size = std::clamp<std::int64_t>(view.trials / 5, 4, 32);
+    const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size / 4));
+    const Population members = youngest(view.visible, static_cast<std::size_t>(size));
+    if (view.index < size || members.empty()) return {view.space.sample(rng), -1, "random"};
+    const Trial& parent = tournament(members, entrants, rng);
+    const Trial& mate = tournament(members, entrants, rng);
+    Proposal child;
+    child.parent = parent.number;
+    child.point = view.space.mutate(
+        parent.point, mate.spec_hash == parent.spec_hash ? Point{} : mate.point, rng, child.op);
+    return child;
+  }
+};
+
+}  // namespace
+
+SamplerPlugin samplers_evolution() {
+  return {"regularised (ageing) evolution over the youngest trials",
+          [] { return std::make_unique<Evolution>(); }};
+}
+
+}  // namespace moebius

@@ -1,0 +1,19 @@
+#include "search/sampler.h"
+
+namespace moebius {
+namespace {
+
+class Random : public Sampler {
+ public:
+  Proposal propose(const SamplerView& view, Rng& rng) const override {
+    return {view.space.sample(rng), -1, "random"};
+  }
+};
+
+}  // namespace
+
+SamplerPlugin samplers_random() {
+  return {"uniform over the points of the space", [] { return std::make_unique<Random>(); }};
+}
+
+}  // namespace moebius

@@ -1,0 +1,40 @@
+"""SIGINT once: trials checkpoint, exit 130, and running again ends in the very same table."""
+
+from cli import BINARY, check, equal, finish, interrupt_after, run, start, table_of, workspace
+
+COMMON = ["search", "--data", "builtin", "--study", "s", "--seed", "3", "--trials", "6",
+          "--workers", "2", "--budget", "40ktok", "--eval-tokens", "4096"]
+
+
+def main():
+    with workspace() as place:
+        run(place, *COMMON, "--db", "whole.db")
+        expected = table_of(place, "whole.db", "s")
+
+        process = start(place, *COMMON, "--db", "cut.db")
+        talk = interrupt_after(process, b"\ntrial ", count=4).decode()
+        equal(process.returncode, 130, f"exit code after SIGINT\n{talk[-1500:]}")
+        check("stopping: trials checkpoint" in talk, "says that it is stopping")
+        check("; resume with: moebius search" in talk, "says how to go on")
+        check(BINARY not in talk, "the command is named as it is typed")
+        part = table_of(place, "cut.db", "s")
+        ended = [row for row in part if row["state"] != "waiting"]
+        check(0 < len(ended) < len(expected), f"stopped on the way: {len(ended)} trials")
+        check(all(row["state"] != "running" for row in part), "nothing is left running")
+
+        again = run(place, *COMMON, "--db", "cut.db")
+        check(b"left" in again.stderr, "says how many are left")
+        equal(table_of(place, "cut.db", "s"), expected, "the table of an uninterrupted run")
+        equal(run(place, "check", "--db", "cut.db").stdout, b"sound\n", "check")
+
+        other = run(place, *COMMON, "--db", "cut.db", "--batch", 8, code=2)
+        check(b"/recipe/batch" in other.stderr, f"names the first difference: {other.stderr}")
+        # --trials is not part of the study's settings: more can be asked for.
+        run(place, *[a if a != "6" else "8" for a in COMMON], "--db", "cut.db")
+        longer = table_of(place, "cut.db", "s")
+        equal(longer[:len(expected)], expected, "earlier trials stay as they were")
+        equal(len(longer), len(expected) + 2, "two more trials")
+    finish()
+
+
+main()

@@ -1,0 +1,281 @@
+#include "evaluator/corpus.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "evaluator/documents.h"
+#include "evaluator/tokenizer.h"
+#include "evaluator_support.h"
+
+namespace moebius {
+namespace {
+
+using testing_support::bad_input_of;
+using testing_support::TemporaryDirectory;
+using Texts = std::vector<std::string>;
+
+constexpr std::array<Split, 3> kSplits = {Split::Train, Split::Validation, Split::Test};
+
+Texts documents_of(const std::string& path) {
+  Texts documents;
+  TextSource(path).for_each([&](std::string_view text) { documents.emplace_back(text); });
+  return documents;
+}
+
+// `count` documents of 18 letters and two newlines, made of a counter: any 16 bytes say where they
+// are (up to 2900 documents).
+std::string many_documents(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    for (int n = 6 * i; n < 6 * i + 6; ++n)
+      for (const int digit : {n / 676 % 26, n / 26 % 26, n % 26})
+        text += static_cast<char>('a' + digit);
+    text += "\n\n";
+  }
+  return text;
+}
+
+// All tokens of a split as text, by windows of one token.
+std::string text_of(const Corpus& corpus, Split split) {
+  std::string text;
+  TokenWindows window;
+  for (std::int64_t i = 0; i < corpus.batches(split, 1, 1); ++i) {
+    corpus.fixed_batch(split, i, 1, 1, window);
+    if (i == 0) text += static_cast<char>(window.tokens[0]);
+    text += static_cast<char>(window.targets[0]);
+  }
+  return text;
+}
+
+TEST(Documents, EndWithTheBlankLinesAfterThem) {
+  const TemporaryDirectory directory;
+  EXPECT_EQ(documents_of(directory.write("a", "one\ntwo\n\nthree\n\n\n\nfour")),
+            (Texts{"one\ntwo\n\n", "three\n\n\n\n", "four"}));
+  EXPECT_EQ(documents_of(directory.write("b", "\n\n\nlate\r\n\r\nnext\r\n")),
+            (Texts{"\n\n\nlate\r\n\r\n", "next\r\n"}));
+  EXPECT_EQ(documents_of(directory.write("c", std::string("\0\xFF\n\n\0", 5))),
+            (Texts{std::string("\0\xFF\n\n", 4), std::string("\0", 1)}));
+}
+
+TEST(Documents, OfAFileAreTheFileAcrossBlockBorders) {
+  const TemporaryDirectory directory;
+  const std::string text = many_documents(150'000);  // 3 MB: more than two blocks
+  std::string joined;
+  for (const std::string& document : documents_of(directory.write("a.txt", text)))
+    joined += document;
+  EXPECT_EQ(joined, text);
+  EXPECT_EQ(documents_of(directory.path("a.txt")).size(), 150'000u);
+}
+
+TEST(Documents, ComeFromJsonLinesAndSortedDirectories) {
+  const TemporaryDirectory directory;
+  directory.write("d/b.txt", "second");
+  directory.write("d/a/x.jsonl", "{\"text\":\"fi\\nrst\",\"id\":1}\n\n{\"text\":\"\\u00e9\"}\n");
+  directory.write("d/.hidden/c.txt", "never");
+  EXPECT_EQ(documents_of(directory.path("d")), (Texts{"fi\nrst\n\n", "\xC3\xA9\n\n", "second"}));
+}
+
+TEST(Documents, NameFileLineAndReasonOfBadJsonLines) {
+  const TemporaryDirectory directory;
+  const auto fault = [&](const std::string& line) {
+    const std::string path = directory.write("a.jsonl", "{\"text\":\"ok\"}\n" + line + "\n");
+    return bad_input_of([&] { documents_of(path); }).substr(path.size());
+  };
+  EXPECT_EQ(fault("{\"text\":"), ":2: not a JSON value");
+  EXPECT_EQ(fault("[1]"), ":2: not an object; allowed: {\"text\": ..}; got: array of 1");
+  EXPECT_EQ(fault("{\"txt\":\"x\"}"), ":2:/text: missing key \"text\"");
+  EXPECT_EQ(fault("{\"text\":7}").rfind(":2:/text: not a string", 0), 0u);
+}
+
+TEST(Splitter, CutsByDocumentNearNinetyAndNinetyFivePercent) {
+  const TemporaryDirectory directory;
+  const std::string text = many_documents(1000);
+  const auto corpus = Corpus::open(directory.write("a.txt", text), "");
+  EXPECT_EQ(corpus->documents(Split::Train), 900);
+  EXPECT_EQ(corpus->documents(Split::Validation), 50);
+  EXPECT_EQ(corpus->documents(Split::Test), 50);
+  std::string joined;
+  for (const Split split : kSplits) joined += text_of(*corpus, split);
+  EXPECT_EQ(joined, text);  // nothing lost, nothing twice, in order
+  EXPECT_EQ(corpus->bytes_per_token(Split::Validation), 1);
+}
+
+TEST(Splitter, CutsASingleDocumentAtTheMarks) {
+  const TemporaryDirectory directory;
+  const auto corpus = Corpus::open(directory.write("a.txt", std::string(1000, 'x') + "y"), "");
+  EXPECT_EQ(corpus->size(Split::Train), 901);
+  EXPECT_EQ(corpus->size(Split::Validation), 50);
+  EXPECT_EQ(corpus->size(Split::Test), 50);
+}
+
+TEST(Splitter, NeverCutsInsideACharacter) {
+  std::string text;
+  for (int i = 0; i < 101; ++i) text += "\xE2\x82\xAC";
+  Splitter splitter(static_cast<std::int64_t>(text.size()));
+  splitter.place(text, [](Split, std::string_view piece) { EXPECT_EQ(piece.size() % 3, 0u); });
+}
+
+TEST(TrainBatch, IsAFunctionOfSeedStepAndRow) {
+  const TemporaryDirectory directory;
+  const auto corpus = Corpus::open(directory.write("a.txt", many_documents(1000)), "");
+  TokenWindows first, again, other;
+  corpus->train_batch(1, 5, 8, 16, first);
+  corpus->train_batch(1, 5, 8, 16, again);
+  EXPECT_EQ(first.tokens, again.tokens);
+  corpus->train_batch(1, 6, 8, 16, other);
+  EXPECT_NE(first.tokens, other.tokens);
+  corpus->train_batch(2, 5, 8, 16, other);
+  EXPECT_NE(first.tokens, other.tokens);
+  corpus->train_batch(1, 5, 4, 16, other);  // a smaller batch has the first rows
+  EXPECT_TRUE(std::equal(other.tokens.begin(), other.tokens.end(), first.tokens.begin()));
+  for (std::size_t row = 0; row < 8; ++row)
+    for (std::size_t s = 0; s + 1 < 16; ++s)
+      EXPECT_EQ(first.targets[row * 16 + s], first.tokens[row * 16 + s + 1]);
+}
+
+TEST(TrainBatch, RowsShareNoDocumentAndNoRowLeavesTheTrainingSplit) {
+  const TemporaryDirectory directory;
+  std::string text;  // every document is 20 times its own letter: 700 of them, 3 bytes each
+  for (int i = 0; i < 200; ++i)
+    for (int j = 0; j < 10; ++j)
+      text += std::string(1, static_cast<char>(33 + i)) + (j == 9 ? "\n\n" : "");
+  const auto corpus = Corpus::open(directory.write("a.txt", text), "");
+  ASSERT_EQ(corpus->documents(Split::Train), 180);
+  TokenWindows batch;
+  for (std::int64_t t = 0; t < 200; ++t) {
+    corpus->train_batch(3, t, 16, 20, batch);  // a window touches two or three documents
+    std::set<std::int32_t> seen;
+    for (std::size_t row = 0; row < 16; ++row) {
+      std::set<std::int32_t> here(batch.tokens.begin() + row * 20,
+                                  batch.tokens.begin() + (row + 1) * 20);
+      here.insert(batch.targets[row * 20 + 19]);
+      here.erase('\n');
+      for (const std::int32_t document : here) {
+        EXPECT_LT(document, 33 + 180);
+        EXPECT_TRUE(seen.insert(document).second) << "step " << t << ", row " << row;
+      }
+    }
+  }
+}
+
+TEST(TrainBatch, RowsOfOneDocumentDoNotOverlap) {
+  const TemporaryDirectory directory;
+  std::string text;  // positions can be read back: 3 digits in base 26
+  for (int i = 0; i < 2000; ++i)
+    for (const int digit : {i / 676, i / 26 % 26, i % 26}) text += static_cast<char>('a' + digit);
+  const auto corpus = Corpus::open(directory.write("a.txt", text), "");
+  TokenWindows batch;
+  for (std::int64_t t = 0; t < 50; ++t) {
+    corpus->train_batch(3, t, 16, 90, batch);
+    std::vector<std::size_t> begins;
+    for (std::size_t row = 0; row < 16; ++row)
+      begins.push_back(text.find(
+          std::string(batch.tokens.begin() + row * 90, batch.tokens.begin() + (row + 1) * 90)));
+    std::sort(begins.begin(), begins.end());
+    for (std::size_t row = 1; row < 16; ++row) EXPECT_GT(begins[row] - begins[row - 1], 90u);
+  }
+}
+
+TEST(TrainBatch, ReachesEveryTokenOfTheSplitUniformly) {
+  const TemporaryDirectory directory;
+  const auto corpus = Corpus::open(directory.write("a.txt", many_documents(100)), "");
+  std::set<std::vector<std::int32_t>> windows;
+  TokenWindows batch;
+  for (std::int64_t t = 0; t < 20'000; ++t) {
+    corpus->train_batch(1, t, 1, 20, batch);
+    windows.insert(batch.tokens);
+  }
+  EXPECT_EQ(static_cast<std::int64_t>(windows.size()), corpus->size(Split::Train) - 20);
+}
+
+TEST(FixedBatch, CoversTheSplitOnceWithRowsFarApart) {
+  const TemporaryDirectory directory;
+  const auto corpus = Corpus::open(directory.write("a.txt", many_documents(1000)), "");
+  const std::string text = text_of(*corpus, Split::Validation);
+  const std::int64_t batch = 4, seq = 16, n = corpus->batches(Split::Validation, batch, seq);
+  ASSERT_EQ(n, (corpus->size(Split::Validation) - 1) / seq / batch);
+  std::set<std::size_t> begins;
+  TokenWindows windows;
+  for (std::int64_t i = 0; i < n; ++i) {
+    corpus->fixed_batch(Split::Validation, i, batch, seq, windows);
+    std::size_t last = 0;
+    for (std::int64_t row = 0; row < batch; ++row) {
+      const std::string tokens(windows.tokens.begin() + row * seq,
+                               windows.tokens.begin() + (row + 1) * seq);
+      const std::size_t begin = text.find(tokens);
+      EXPECT_EQ(begin, static_cast<std::size_t>((i + row * n) * seq));
+      EXPECT_TRUE(row == 0 || begin - last == static_cast<std::size_t>(n * seq));
+      EXPECT_TRUE(begins.insert(begin).second);
+      last = begin;
+    }
+  }
+  EXPECT_EQ(static_cast<std::int64_t>(begins.size()), n * batch);
+}
+
+TEST(Corpus, HashChangesWithEveryTokenAndNothingElse) {
+  const TemporaryDirectory directory;
+  std::string text = many_documents(100);
+  const auto hash = [&](const std::string& name) {
+    return Corpus::open(directory.write(name, text), "")->hash();
+  };
+  const std::string before = hash("a.txt");
+  EXPECT_EQ(hash("other-name.txt"), before);
+  for (const std::size_t at : {std::size_t{5}, text.size() / 2, text.size() - 3}) {
+    text[at] ^= 1;
+    EXPECT_NE(hash("a.txt"), before);
+    text[at] ^= 1;
+  }
+}
+
+TEST(Corpus, RefusesWhatCannotBeRead) {
+  const TemporaryDirectory directory;
+  const auto fault = [](const std::string& path) {
+    return bad_input_of([&] { Corpus::open(path, ""); }).substr(path.size());
+  };
+  EXPECT_EQ(fault(directory.write("empty.txt", "")), ": empty file");
+  EXPECT_EQ(fault(directory.path("absent.txt")), ": cannot be read: No such file or directory");
+  EXPECT_EQ(fault("/dev/zero"), ": not a regular file");
+  std::filesystem::create_directory(directory.path("none"));
+  EXPECT_EQ(fault(directory.path("none")), ": no files in this directory");
+  directory.write("d/x_train.bin", "x");
+  EXPECT_NE(fault(directory.path("d")).find("give the .bin file itself"), std::string::npos);
+  const std::string huge = directory.write("huge.txt", "x");
+  std::filesystem::resize_file(huge, 1ull << 40);  // sparse
+  EXPECT_NE(fault(huge).find("data prepare"), std::string::npos);
+  EXPECT_EQ(bad_input_of([] { Corpus::open("builtin", "x.model"); }),
+            "--tokenizer: this corpus is tokenized already; allowed: none; got: x.model");
+}
+
+TEST(Corpus, TooLittleTextIsRefusedWithTheNumbers) {
+  const TemporaryDirectory directory;
+  const auto one = Corpus::open(directory.write("one.txt", "x"), "");
+  EXPECT_EQ(bad_input_of([&] { check_windows(*one, Split::Train, 4, 128); }),
+            "corpus: the train split is too small for one window of S + 1 = 128 + 1; allowed: at "
+            "least 129 tokens; got: 1 tokens");
+  const auto small = Corpus::open(directory.write("small.txt", many_documents(100)), "");
+  check_windows(*small, Split::Train, 4, 16);
+  check_windows(*small, Split::Validation, 4, 16);
+  EXPECT_EQ(bad_input_of([&] { check_windows(*small, Split::Validation, 8, 16); }),
+            "corpus: the validation split is too small for one batch of B x S + 1 = 8 x 16 + 1; "
+            "allowed: at least 129 tokens; got: 100 tokens");
+}
+
+TEST(Corpus, ShakespeareIsCutIntoSpeeches) {
+  const std::string shared = testing_support::shared_corpora();
+  if (shared.empty()) GTEST_SKIP() << "no shared corpora (set MOEBIUS_SHARED)";
+  const auto corpus = Corpus::open(shared + "/shakespeare.txt", "");
+  std::int64_t total = 0, documents = 0;
+  for (const Split split : kSplits) {
+    total += corpus->size(split);
+    documents += corpus->documents(split);
+  }
+  EXPECT_EQ(total, 1'115'394);
+  EXPECT_EQ(documents, 7222);
+  EXPECT_NEAR(static_cast<double>(corpus->size(Split::Train)), 0.9 * 1'115'394, 1000);
+  EXPECT_NEAR(static_cast<double>(corpus->size(Split::Validation)), 0.05 * 1'115'394, 1000);
+  EXPECT_TRUE(std::isnan(corpus->floor(Split::Validation, 16, 64, 1)));
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,123 @@
+#pragma once
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "evaluator/evaluator.h"
+#include "model/catalog.h"
+#include "space/base/json.h"
+
+namespace moebius::testing_support {
+
+// A directory that is gone after the test.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "evaluator-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~TemporaryDirectory() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  std::string path(const std::string& name) const { return path_ / name; }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << text;
+    return path(name);
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The line of the Error(BadInput) that `action` must throw.
+inline std::string bad_input_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Exit::BadInput) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error";
+  return "";
+}
+
+// Two sub-layers, [attention, last], of width 16.
+inline Spec tiny_spec(
+    const std::string& last = R"({"type":"ffn","d_ffn":32,"activation":"gelu"})") {
+  return read_spec(Json::parse(R"({"format":"moebius.block/1","d_model":16,"stacks":1,"sublayers":[
+      {"type":"attn","heads":2,"head_dim":8},)" +
+                               last + "]}"),
+                   "tiny.json", builtin_catalog().types);
+}
+inline const std::string kTop2 =
+    R"({"type":"moe","d_moe":16,"experts":4,"gating":"top2","capacity":1,"activation":"relu"})";
+inline const std::string kExpertChoice =
+    R"({"type":"moe","d_moe":16,"experts":4,"gating":"expert_choice","capacity":2,"activation":"relu"})";
+
+inline Recipe tiny_recipe() {
+  Recipe recipe;
+  recipe.batch = recipe.micro_batch = 4;
+  recipe.seq = 16;
+  recipe.eval_tokens = 1024;
+  recipe.lr = {{"dense", 1e-2}, {"token_choice", 1e-2}, {"expert_choice", 1e-2}};
+  recipe.lr_width = 16;
+  return recipe;
+}
+
+inline Candidate tiny_candidate(std::int64_t steps) {
+  Candidate candidate;
+  candidate.spec = tiny_spec();
+  candidate.recipe = tiny_recipe();
+  candidate.budget = {Budget::Unit::Steps, static_cast<double>(steps), ""};
+  candidate.seed = 1;
+  return candidate;
+}
+
+inline EvaluatorOptions options_for(
+    const std::string& data,
+    const std::string& backend = builtin_catalog().backends.find("cpu") ? "cpu" : "reference") {
+  EvaluatorOptions options;
+  options.data = data;
+  options.backend = backend;
+  options.catalog = &builtin_catalog();
+  return options;
+}
+
+// Asks for a stop after so many calls of stop().
+class StopAfter : public Observer {
+ public:
+  explicit StopAfter(int calls) : left_(calls) {}
+  bool stop() override { return left_-- <= 0; }
+
+ private:
+  int left_;
+};
+
+// A directory with the shared corpora, or "": tests that need it say that they skip.
+inline std::string shared_corpora() {
+  const char* given = std::getenv("MOEBIUS_SHARED");
+  const auto root = given != nullptr
+                        ? std::filesystem::path(given)
+                        : std::filesystem::path(__FILE__).parent_path() / "../../../shared";
+  const auto path = root / "data/corpora";
+  return std::filesystem::exists(path) ? path.string() : "";
+}
+
+}  // namespace moebius::testing_support

@@ -1,0 +1,345 @@
+#include <cmath>
+
+#include "evaluator/corpus.h"
+#include "evaluator/gates.h"
+#include "evaluator/trainer.h"
+#include "evaluator_support.h"
+#include "model/checkpoint.h"
+#include "space/base/log.h"
+#include "space/cost.h"
+
+namespace moebius {
+namespace {
+
+using namespace testing_support;
+
+// Text that a tiny model learns: "abcabc.." in documents.
+std::string simple_text() {
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "abcdefgh abcdefgh " + std::to_string(i % 10) + "\n\n";
+  return text;
+}
+
+class Proxy : public ::testing::Test {
+ protected:
+  Proxy() : data_(directory_.write("text.txt", simple_text())) {}
+
+  std::unique_ptr<Evaluator> make() const {
+    return evaluators().get("proxy").make(options_for(data_));
+  }
+  Outcome evaluate(const Candidate& candidate) const {
+    Observer observer;
+    return make()->evaluate(candidate, observer);
+  }
+
+  TemporaryDirectory directory_;
+  std::string data_;
+};
+
+TEST_F(Proxy, LearnsAndMeasuresEverything) {
+  const Outcome outcome = evaluate(tiny_candidate(150));
+  ASSERT_EQ(outcome.ending, Ending::Done) << outcome.message;
+  const Measurement& m = outcome.measurement;
+  EXPECT_LT(m.loss, 1.0);  // ln 256 = 5.5 at the start
+  EXPECT_EQ(m.native_loss, m.loss);
+  EXPECT_NEAR(m.bits_per_byte, m.loss / std::log(2.0), 1e-12);
+  EXPECT_EQ(m.causal, "yes");
+  EXPECT_EQ(m.steps, 150);
+  EXPECT_EQ(m.tokens, 150 * 64);
+  EXPECT_GT(m.flops, 0);
+  EXPECT_GT(m.epochs, 0.5);
+  EXPECT_GT(m.cpu_seconds, 0);
+  EXPECT_GT(m.step_seconds, 0);
+  EXPECT_TRUE(std::isnan(m.step_ratio));
+  EXPECT_GT(m.parameters, m.active_parameters);
+  EXPECT_GT(m.peak_bytes, m.parameters * 16);
+  EXPECT_EQ(m.result_hash.size(), 32u);
+}
+
+TEST_F(Proxy, CurveHasSixteenPointsAtFixedStepsAndTheQuarterAmongThem) {
+  const Outcome outcome = evaluate(tiny_candidate(150));
+  ASSERT_EQ(outcome.curve.size(), 16u);
+  int validated = 0;
+  for (std::size_t k = 1; k <= 16; ++k) {
+    const CurvePoint& point = outcome.curve[k - 1];
+    EXPECT_EQ(point.step, static_cast<std::int64_t>((k * 150 + 15) / 16));
+    EXPECT_TRUE(std::isfinite(point.train_loss));
+    EXPECT_EQ(std::isfinite(point.valid_loss), k % 2 == 0) << point.step;
+    validated += std::isfinite(point.valid_loss);
+    if (point.step == quarter(150)) EXPECT_TRUE(std::isfinite(point.valid_loss));
+  }
+  EXPECT_EQ(validated, 8);
+  EXPECT_EQ(outcome.curve[3].step, quarter(150));
+}
+
+TEST_F(Proxy, SameCandidateGivesTheSameBits) {
+  const Outcome first = evaluate(tiny_candidate(40)), second = evaluate(tiny_candidate(40));
+  EXPECT_EQ(first.measurement.result_hash, second.measurement.result_hash);
+  EXPECT_EQ(first.measurement.loss, second.measurement.loss);
+  Candidate other = tiny_candidate(40);
+  other.seed = 2;
+  EXPECT_NE(evaluate(other).measurement.result_hash, first.measurement.result_hash);
+}
+
+TEST_F(Proxy, InterruptedAndResumedEqualsUninterrupted) {
+  for (const std::string& last : {std::string(kTop2), std::string(kExpertChoice)}) {
+    Candidate candidate = tiny_candidate(40);
+    candidate.spec = tiny_spec(last);
+    const Outcome whole = evaluate(candidate);
+    ASSERT_EQ(whole.ending, Ending::Done) << whole.message;
+    candidate.checkpoint = directory_.path("t00001.resume");
+    const auto evaluator = make();
+    int stops = 0;
+    Outcome outcome;
+    do {
+      StopAfter observer(13);  // not at a point of the curve
+      outcome = evaluator->evaluate(candidate, observer);
+      stops += outcome.ending == Ending::Stopped;
+      ASSERT_EQ(std::filesystem::exists(candidate.checkpoint), outcome.ending == Ending::Stopped);
+    } while (outcome.ending == Ending::Stopped && stops < 10);
+    EXPECT_EQ(stops, 3);  // after 13, 26 and 39 steps
+    EXPECT_EQ(outcome.measurement.result_hash, whole.measurement.result_hash);
+    EXPECT_EQ(outcome.measurement.kept_pairs, whole.measurement.kept_pairs);
+    EXPECT_EQ(outcome.measurement.steps, 40);
+  }
+}
+
+TEST_F(Proxy, ACheckpointThatDoesNotFitMeansANewStart) {
+  const Outcome whole = evaluate(tiny_candidate(20));
+  Candidate candidate = tiny_candidate(20);
+  candidate.checkpoint = directory_.path("t00001.resume");
+  const auto evaluator = make();
+  const auto stopped_file = [&](Candidate stopped) {
+    StopAfter observer(7);
+    evaluator->evaluate(stopped, observer);
+    return read_text(candidate.checkpoint);
+  };
+  std::string damaged = stopped_file(candidate);
+  damaged[damaged.size() - 100] ^= 1;
+  Candidate stranger = candidate;
+  stranger.seed = 99;
+  const std::string foreign = stopped_file(stranger);
+  set_log_level(LogLevel::Quiet);
+  for (const std::string& bytes : {damaged, damaged.substr(0, 500), foreign, std::string("x")}) {
+    directory_.write("t00001.resume", bytes);
+    Observer observer;
+    EXPECT_EQ(evaluator->evaluate(candidate, observer).measurement.result_hash,
+              whole.measurement.result_hash);
+  }
+  set_log_level(LogLevel::Info);
+}
+
+TEST_F(Proxy, QualityGatePrunesAtAQuarter) {
+  const Outcome whole = evaluate(tiny_candidate(40));
+  Candidate candidate = tiny_candidate(40);
+  candidate.baseline = GateBaseline{candidate.spec, 0, whole.curve, 40, 0.02, 0};
+  const double at_quarter = whole.curve[3].valid_loss;
+
+  candidate.gated = true;  // as good as the baseline, itself
+  EXPECT_EQ(evaluate(candidate).ending, Ending::Done);
+  for (CurvePoint& point : candidate.baseline->curve) point.valid_loss -= 0.05;
+  const Outcome pruned = evaluate(candidate);
+  EXPECT_EQ(pruned.ending, Ending::Pruned);
+  EXPECT_EQ(pruned.measurement.stopped_step, 10);
+  EXPECT_EQ(pruned.measurement.steps, 10);
+  EXPECT_EQ(pruned.measurement.stopped_loss, at_quarter);
+  EXPECT_TRUE(std::isnan(pruned.measurement.loss));
+  EXPECT_EQ(pruned.curve.size(), 4u);
+  EXPECT_NE(pruned.message.find("after 10 of 40 steps"), std::string::npos) << pruned.message;
+  candidate.gated = false;  // baselines, re-runs and noise pass
+  EXPECT_EQ(evaluate(candidate).ending, Ending::Done);
+}
+
+TEST_F(Proxy, QualityGateComparesQuartersOfDifferentLengths) {
+  Candidate candidate = tiny_candidate(40);
+  candidate.gated = true;
+  candidate.baseline = GateBaseline{candidate.spec, 0, {}, 100, 0.5, 0};
+  EXPECT_TRUE(std::isinf(quality_limit(candidate)));
+  candidate.baseline->curve = {{24, 0, 9, 0}, {25, 0, 3, 0}, {50, 0, 2, 0}};
+  EXPECT_EQ(quality_limit(candidate), 3.5);
+  candidate.baseline->curve[1].valid_loss = std::nan("");
+  EXPECT_EQ(quality_limit(candidate), 2.5);
+}
+
+TEST_F(Proxy, DivergenceIsAnOutcome) {
+  Candidate candidate = tiny_candidate(60);
+  candidate.recipe.lr["dense"] = 1e30;
+  candidate.recipe.clip = 0;
+  const Outcome outcome = evaluate(candidate);
+  EXPECT_EQ(outcome.ending, Ending::Diverged);
+  EXPECT_LT(outcome.measurement.stopped_step, 60);
+  EXPECT_TRUE(std::isnan(outcome.measurement.loss));
+  EXPECT_NE(outcome.message.find("step"), std::string::npos) << outcome.message;
+}
+
+TEST_F(Proxy, SlowDivergenceIsNoticedByTheSmoothedLoss) {
+  Candidate candidate = tiny_candidate(60);
+  candidate.recipe.lr["dense"] = 30;
+  const Outcome outcome = evaluate(candidate);
+  EXPECT_EQ(outcome.ending, Ending::Diverged);
+  EXPECT_NE(outcome.message.find("twice the first loss"), std::string::npos) << outcome.message;
+  EXPECT_GE(outcome.measurement.stopped_step, 6);
+}
+
+TEST_F(Proxy, TooLargeIsAnOutcomeWithTheNumbersAndNothingIsTrained) {
+  EvaluatorOptions options = options_for(data_);
+  options.memory_limit = 100'000;
+  Observer observer;
+  const auto evaluator = evaluators().get("proxy").make(options);
+  const Outcome outcome = evaluator->evaluate(tiny_candidate(10), observer);
+  EXPECT_EQ(outcome.ending, Ending::OutOfMemory);
+  EXPECT_EQ(outcome.message.rfind("needs ", 0), 0u) << outcome.message;
+  EXPECT_NE(outcome.message.find("limit 97.7 KiB"), std::string::npos) << outcome.message;
+  EXPECT_EQ(outcome.measurement.steps, 0);
+  EXPECT_GT(outcome.measurement.peak_bytes, 100'000);
+}
+
+TEST_F(Proxy, IllegalBlockIsInfeasible) {
+  Candidate candidate = tiny_candidate(10);
+  candidate.spec = tiny_spec(
+      R"({"type":"moe","d_moe":16,"experts":7,"gating":"top2","capacity":1,"activation":"relu"})");
+  const Outcome outcome = evaluate(candidate);
+  EXPECT_EQ(outcome.ending, Ending::Infeasible);
+  EXPECT_NE(outcome.message, "");
+}
+
+TEST_F(Proxy, CausalityIsMeasured) {
+  const auto causal = [&](const std::string& last) {
+    Candidate candidate = tiny_candidate(20);
+    candidate.spec = tiny_spec(last);
+    const Outcome outcome = evaluate(candidate);
+    EXPECT_EQ(outcome.ending, Ending::Done) << outcome.message;
+    EXPECT_EQ(outcome.measurement.causal == "selection",
+              outcome.measurement.native_loss != outcome.measurement.loss);
+    return outcome.measurement.causal;
+  };
+  EXPECT_EQ(causal(kTop2), "drops");
+  EXPECT_EQ(causal(kExpertChoice), "selection");
+  EXPECT_EQ(
+      causal(
+          R"({"type":"moe","d_moe":16,"experts":4,"gating":"top2","capacity":"none","activation":"relu"})"),
+      "yes");
+}
+
+TEST_F(Proxy, TimedBudgetsBecomeStepsThroughTheBaseline) {
+  Candidate candidate = tiny_candidate(0);
+  candidate.budget = {Budget::Unit::Cpu, 0.2, ""};
+  candidate.baseline = GateBaseline{candidate.spec, 0.004, {}, 0, 0.02, 0};
+  const Outcome itself = evaluate(candidate);  // nothing to measure: 0.2 / 0.004
+  EXPECT_EQ(itself.measurement.steps, 50);
+  EXPECT_EQ(itself.measurement.step_ratio, 1);
+
+  candidate.spec = tiny_spec(kTop2);
+  const Outcome other = evaluate(candidate);
+  const double ratio = other.measurement.step_ratio;
+  EXPECT_GT(ratio, 0);
+  EXPECT_EQ(other.measurement.steps,
+            std::max<std::int64_t>(20, static_cast<std::int64_t>(0.2 / (0.004 * ratio))));
+  candidate.fixed_steps = 23;
+  const Outcome fixed = evaluate(candidate);
+  EXPECT_EQ(fixed.measurement.steps, 23);
+  EXPECT_TRUE(std::isnan(fixed.measurement.step_ratio));
+}
+
+TEST_F(Proxy, FlopBudgetsGoByStaticCost) {
+  Candidate candidate = tiny_candidate(0);
+  const auto flops =
+      cost(candidate.spec, builtin_catalog().types, candidate.recipe, 256).step_flops;
+  candidate.budget = {Budget::Unit::Flops, 25.5 * flops, ""};
+  const Outcome outcome = evaluate(candidate);
+  EXPECT_EQ(outcome.measurement.steps, 25);
+  EXPECT_EQ(outcome.measurement.flops, 25 * flops);
+}
+
+TEST_F(Proxy, KeptWeightsAreTheJudgedModel) {
+  Candidate candidate = tiny_candidate(20);
+  candidate.keep_weights = directory_.path("t00001.safetensors");
+  const Outcome outcome = evaluate(candidate);
+  const SafetensorsFile file(candidate.keep_weights);
+  file.verify();
+  for (const char* key : {"block", "recipe", "vocab", "tokenizer"})
+    EXPECT_TRUE(file.metadata().contains(key)) << key;
+  EXPECT_EQ(file.metadata().at("result_hash"), outcome.measurement.result_hash);
+  EXPECT_EQ(file.metadata().at("tokenizer"), "bytes");
+
+  const auto corpus = Corpus::open(data_, "");
+  LearnerOptions options;
+  options.backend = options_for(data_).backend;
+  Learner learner(candidate.spec, candidate.recipe, 256, options, builtin_catalog());
+  learner.restore(candidate.keep_weights, false);
+  const auto batches = evaluation_batches(*corpus, Split::Validation, candidate.recipe);
+  EXPECT_EQ(mean_loss(learner, *corpus, Split::Validation, candidate.recipe, batches, Mode::Causal),
+            outcome.measurement.loss);
+}
+
+TEST_F(Proxy, ObserverSeesThePlanAndAboutFiftyPoints) {
+  struct Watcher : Observer {
+    void planned(std::int64_t steps) override { planned_steps = steps; }
+    void point(const CurvePoint&, std::int64_t of_steps) override {
+      ++points;
+      EXPECT_EQ(of_steps, 100);
+    }
+    std::int64_t planned_steps = 0;
+    int points = 0;
+  } watcher;
+  make()->evaluate(tiny_candidate(100), watcher);
+  EXPECT_EQ(watcher.planned_steps, 100);
+  EXPECT_EQ(watcher.points, 48);
+}
+
+TEST_F(Proxy, RefusesARecipeThatItsTextCannotFeed) {
+  Recipe recipe = tiny_recipe();
+  recipe.batch = 1024;
+  EXPECT_NE(bad_input_of([&] { make()->check(recipe); }).find("validation split is too small"),
+            std::string::npos);
+  EXPECT_EQ(
+      bad_input_of([&] { evaluators().get("proxy").make(options_for("")); }).rfind("--data: ", 0),
+      0u);
+  EvaluatorOptions options = options_for(data_);
+  options.vocab = 255;
+  EXPECT_EQ(bad_input_of([&] { evaluators().get("proxy").make(options); }),
+            "--vocab: fewer than the corpus has; allowed: at least 256; got: 255");
+}
+
+TEST(StepTimeGate, RejectsOnlyASettledRatio) {
+  Candidate candidate = tiny_candidate(10);
+  candidate.gated = true;
+  candidate.baseline = GateBaseline{candidate.spec, 1, {}, 10, 0.02, 1.0};
+  EXPECT_EQ(why_too_slow({1.42, 1.40, 1.45, 9, {}}, candidate),
+            "step time 1.42x the baseline's (1.40-1.45 over 9 pairs); allowed: 1.00x");
+  EXPECT_EQ(why_too_slow({1.42, 0.99, 1.80, 9, {}}, candidate), "");
+  EXPECT_EQ(why_too_slow({0.90, 0.88, 0.95, 9, {}}, candidate), "");
+  candidate.baseline->max_step_ratio = 0;
+  EXPECT_EQ(why_too_slow({9, 9, 9, 9, {}}, candidate), "");
+  candidate.baseline->max_step_ratio = 1;
+  candidate.gated = false;
+  EXPECT_EQ(why_too_slow({9, 9, 9, 9, {}}, candidate), "");
+}
+
+TEST(StepRatio, IsTheMedianOfPairsWhateverTheMachineDrifts) {
+  std::vector<double> candidate, baseline;
+  for (int i = 1; i <= 101; ++i) {  // the machine slows down by 100; one pair is disturbed
+    baseline.push_back(i);
+    candidate.push_back(i == 50 ? 1e6 : 1.25 * i);
+  }
+  const StepRatio ratio = ratio_of(candidate, baseline);
+  EXPECT_DOUBLE_EQ(ratio.median, 1.25);
+  EXPECT_DOUBLE_EQ(ratio.low, 1.25);
+  EXPECT_DOUBLE_EQ(ratio.high, 1.25);
+  EXPECT_EQ(ratio.pairs, 101);
+}
+
+TEST_F(Proxy, SlowBlocksAreInfeasibleUnderTimedBudgets) {
+  Candidate candidate = tiny_candidate(0);
+  candidate.gated = true;
+  candidate.budget = {Budget::Unit::Cpu, 0.2, ""};
+  candidate.baseline = GateBaseline{candidate.spec, 0.004, {}, 0, 0.02, 1.0};
+  candidate.spec.stacks = 8;  // eight times the baseline
+  const Outcome outcome = evaluate(candidate);
+  EXPECT_EQ(outcome.ending, Ending::Infeasible);
+  EXPECT_NE(outcome.message.find("allowed: 1.00x"), std::string::npos) << outcome.message;
+  EXPECT_GT(outcome.measurement.step_ratio, 2);
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,81 @@
+#include "evaluator/tokenizer.h"
+
+#include "evaluator/corpus.h"
+#include "evaluator/generator.h"
+#include "evaluator_support.h"
+
+namespace moebius {
+namespace {
+
+using testing_support::bad_input_of;
+using testing_support::read_text;
+using testing_support::TemporaryDirectory;
+
+std::string prose() {
+  std::string text;
+  for (int i = 0; i < 400; ++i)
+    text += "The river " + std::to_string(i * 7919 % 1000) +
+            " runs past the mill, and caf\xC3\xA9s\n" + (i % 5 == 4 ? "\n" : "");
+  return text;
+}
+
+TEST(Tokenizer, BytesAreTheirOwnTokens) {
+  const auto bytes = open_tokenizer("");
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
+  const auto ids = bytes->encode(all);
+  ASSERT_EQ(ids.size(), 256u);
+  for (std::int32_t i = 0; i < 256; ++i) EXPECT_EQ(ids[static_cast<std::size_t>(i)], i);
+  EXPECT_EQ(bytes->decode(ids), all);
+  EXPECT_EQ(bytes->vocab(), 256);
+  EXPECT_EQ(bytes->end_of_text(), -1);
+}
+
+TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
+  const TemporaryDirectory directory;
+  const std::string text = directory.write("prose.txt", prose());
+  train_tokenizer({text}, 320, directory.path("a.model"));
+  const auto model = open_tokenizer(directory.path("a.model"));
+  EXPECT_EQ(model->vocab(), 320);
+  EXPECT_GE(model->end_of_text(), 0);
+  for (const std::string& sample :
+       {prose(), std::string("  two  spaces\n\n\ttab\r\n"),
+        std::string("unseen: \xE2\x82\xAC \xF0\x9F\x8E\xB5"), std::string()})
+    EXPECT_EQ(model->decode(model->encode(sample)), sample);
+  EXPECT_LT(model->encode(prose()).size(), prose().size() / 2);
+  EXPECT_EQ(model->encode_document("a").back(), model->end_of_text());
+
+  train_tokenizer({text}, 320, directory.path("b.model"));
+  EXPECT_EQ(read_text(directory.path("a.model")), read_text(directory.path("b.model")));
+  EXPECT_EQ(open_tokenizer(directory.path("b.model"))->identity(), model->identity());
+}
+
+TEST(Tokenizer, RefusesWhatIsNoModelAndImpossibleVocabularies) {
+  const TemporaryDirectory directory;
+  const std::string text = directory.write("prose.txt", prose());
+  EXPECT_EQ(bad_input_of([&] { open_tokenizer(text); }).rfind(text + ": ", 0), 0u);
+  EXPECT_EQ(bad_input_of([&] { open_tokenizer("/nowhere.model"); }).rfind("/nowhere.model: ", 0),
+            0u);
+  for (const std::int64_t vocab : {10, 100000})
+    EXPECT_EQ(bad_input_of([&] {
+                train_tokenizer({text}, vocab, directory.path("x"));
+              }).rfind("--vocab: ", 0),
+              0u);
+  EXPECT_FALSE(std::filesystem::exists(directory.path("x")));
+}
+
+TEST(Tokenizer, ModelsCutTextAtTheSameBytesAsBytes) {
+  const TemporaryDirectory directory;
+  const std::string text = directory.write("prose.txt", prose());
+  train_tokenizer({text}, 320, directory.path("a.model"));
+  const auto bytes = Corpus::open(text, ""), pieces = Corpus::open(text, directory.path("a.model"));
+  for (const Split split : {Split::Train, Split::Validation, Split::Test}) {
+    EXPECT_EQ(bytes->documents(split), pieces->documents(split));
+    EXPECT_NEAR(pieces->bytes_per_token(split) * static_cast<double>(pieces->size(split)),
+                static_cast<double>(bytes->size(split)), 1e-6);
+  }
+  EXPECT_NE(bytes->hash(), pieces->hash());
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,182 @@
+#!/usr/bin/python3
+"""Kills a search at random moments, again and again, and demands what was promised.
+
+kill_loop.py MOEBIUS [--seconds S] [--seed N]
+
+A study with the synthetic evaluator and two workers is started, stopped (mostly SIGKILL, sometimes
+SIGINT or SIGTERM) after a random time, and started again until it is complete; then the next one.
+After every stop the database is sound, its numbers are contiguous, and whatever was final before is
+final with the same values. A complete study equals, trial by trial, one that nobody disturbed, and
+every trial was finished once. Where strace works, system calls of the storage also fail: the search
+then ends with exit code 3 and one line, and goes on when it is started again. Exit 1 on a breach.
+"""
+import argparse
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+STUDY = ["--space", "brainformer-nano", "--evaluator", "synthetic", "--trials", "30",
+         "--workers", "2", "--budget", "300ktok", "--seed", "7", "--study", "s"]
+RESULTS = """
+  SELECT number, role, label, state, spec_hash, parent, op, seed, loss, stopped_loss, stopped_step
+  FROM trial LEFT JOIN measurement
+    ON measurement.trial = trial.id AND measurement.attempt = trial.attempt
+  ORDER BY number"""
+FAULTS = ["pwrite64:error=ENOSPC", "fdatasync:error=EIO", "ftruncate:error=EIO", "openat:error=EMFILE"]
+
+
+class Breach(Exception):
+    pass
+
+
+def demand(condition, text):
+    if not condition:
+        raise Breach(text)
+
+
+class Search:
+    """One database and the command that fills it."""
+
+    def __init__(self, moebius, directory, milliseconds):
+        self.directory = directory
+        self.db = os.path.join(directory, "r.db")
+        self.log = os.path.join(directory, "talk")
+        self.command = [moebius, "search", *STUDY, "--db", self.db]
+        self.environment = {**os.environ, "MOEBIUS_SYNTHETIC_MS": str(milliseconds)}
+        self.final = {}  # number -> row, as last seen
+
+    def start(self, prefix=()):
+        with open(self.log, "w") as log:
+            return subprocess.Popen([*prefix, *self.command], env=self.environment,
+                                    cwd=self.directory, stdout=subprocess.DEVNULL, stderr=log,
+                                    start_new_session=True)
+
+    def talk(self):
+        with open(self.log) as log:
+            return log.read()
+
+    def rows(self):
+        """All trials, read from a copy: recovering the database is the program's own work."""
+        if not os.path.exists(self.db):
+            return []
+        with tempfile.TemporaryDirectory(dir=self.directory) as copy:
+            for name in os.listdir(self.directory):
+                if name.startswith("r.db"):
+                    path = os.path.join(self.directory, name)
+                    if os.path.isfile(path):
+                        shutil.copy(path, copy)
+            with sqlite3.connect(os.path.join(copy, "r.db")) as db:
+                integrity = db.execute("PRAGMA integrity_check").fetchall()
+                demand(integrity == [("ok",)], f"integrity_check: {integrity}")
+                tables = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trial'")
+                if tables.fetchone() == (0,):
+                    return []
+                twice = db.execute("SELECT trial, count(*) FROM measurement GROUP BY trial "
+                                   "HAVING count(*) > 1").fetchall()
+                demand(not twice, f"trials finished twice: {twice}")
+                return db.execute(RESULTS).fetchall()
+
+    def inspect(self):
+        rows = self.rows()
+        numbers = [row[0] for row in rows]
+        demand(numbers == list(range(len(rows))), f"numbers are not contiguous: {numbers}")
+        now = {row[0]: row for row in rows if row[3] not in ("waiting", "running")}
+        for number, row in self.final.items():
+            demand(now.get(number) == row, f"trial {number} was {row}, is {now.get(number)}")
+        self.final = now
+        return rows
+
+
+def stop_after(process, seconds, how):
+    """-> exit code; None when it was killed."""
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, how)
+        code = process.wait(timeout=30)
+        return None if how == signal.SIGKILL else code
+
+
+def disturb(search, rnd, expected, deadline):
+    """Runs one study to its end under signals. -> number of signals that hit."""
+    hits = 0
+    while True:
+        how = rnd.choice([signal.SIGKILL] * 6 + [signal.SIGINT, signal.SIGTERM])
+        patience = rnd.uniform(0.005, 0.5) if time.monotonic() < deadline else 60
+        code = stop_after(search.start(), patience, how)
+        rows = search.inspect()
+        if code == 0:
+            demand(rows == expected, "a disturbed study differs from an undisturbed one")
+            return hits
+        demand(code in (None, 128 + how, -how), f"exit code {code} after {how.name}")
+        hits += 1
+
+
+def strace_works():
+    if shutil.which("strace") is None:
+        return False
+    return subprocess.run(["strace", "-qq", "-o", os.devnull, "true"], check=False).returncode == 0
+
+
+def break_storage(search, rnd, expected):
+    """Runs one study to its end while system calls fail. -> number of faults that stopped it."""
+    stops = 0
+    for fault in FAULTS * 2:
+        nth = rnd.randint(1, 40)
+        trace = ["strace", "-f", "-qq", "-o", os.devnull, "-P", search.db, "-P",
+                 search.db + "-journal", "-e", f"inject={fault}:when={nth}"]
+        code = search.start(trace).wait(timeout=120)
+        search.inspect()
+        errors = [line for line in search.talk().splitlines() if line.startswith("error: ")]
+        demand(code in (0, 3), f"{fault} at call {nth}: exit code {code}; {search.talk()}")
+        demand(len(errors) == (code == 3), f"{fault} at call {nth}: {errors}")
+        stops += code == 3
+    demand(search.start().wait() == 0, "the study cannot be finished after storage faults")
+    demand(search.inspect() == expected, "storage faults changed the results")
+    return stops
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("moebius")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    rnd = random.Random(arguments.seed)
+    moebius = os.path.abspath(arguments.moebius)
+    with tempfile.TemporaryDirectory() as top:
+        def search(name, milliseconds):
+            directory = os.path.join(top, name)
+            os.mkdir(directory)
+            return Search(moebius, directory, milliseconds)
+
+        calm = search("calm", 0)
+        demand(calm.start().wait() == 0, "the undisturbed search failed")
+        expected = calm.inspect()
+        demand(sum(row[1] == "search" for row in expected) == 30, f"{len(expected)} trials")
+        deadline = time.monotonic() + arguments.seconds
+        studies = hits = 0
+        while time.monotonic() < deadline:
+            hits += disturb(search(f"killed{studies}", 40), rnd, expected, deadline)
+            studies += 1
+        print(f"{hits} signals over {studies} studies of {len(expected)} trials: none lost, none twice")
+        if strace_works():
+            stops = break_storage(search("broken", 0), rnd, expected)
+            print(f"{2 * len(FAULTS)} storage faults, {stops} of them stopped the search: results equal")
+        else:
+            print("no strace here: storage faults not tried")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Breach as breach:
+        print(f"BREACH: {breach}")
+        sys.exit(1)

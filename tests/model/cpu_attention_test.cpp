@@ -1,0 +1,115 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/model/cpu_support.h"
+
+namespace moebius {
+namespace {
+
+using testing_support::expect_agreement;
+using testing_support::Lab;
+
+struct Sizes {
+  std::int64_t batch, seq, heads, head_dim;
+};
+constexpr Sizes kSizes[] = {{1, 1, 1, 2},  {2, 7, 3, 6},    {3, 64, 4, 16},
+                            {2, 65, 3, 8}, {1, 200, 2, 20}, {2, 130, 1, 64}};
+
+template <class Body>
+void each_size(const Body& body) {
+  for (const Sizes& s : kSizes) {
+    SCOPED_TRACE(fmt::format("B {} S {} H {} K {}", s.batch, s.seq, s.heads, s.head_dim));
+    body(s);
+  }
+}
+
+TEST(CpuAttention, AgreesForwardAndBackward) {
+  for (const bool biased : {false, true})
+    each_size([&](const Sizes& s) {
+      expect_agreement([&](Lab& lab) {
+        Weight bias;
+        if (biased) bias = lab.kernels().declare("bias", 32, s.heads, 1, Role::Vector);
+        lab.kernels().attach();
+        const AttentionShape shape{s.batch, s.seq, s.heads, s.head_dim,
+                                   1 / std::sqrt(static_cast<double>(s.head_dim))};
+        const std::int64_t rows = s.batch * s.seq, cols = s.heads * s.head_dim;
+        const View q = lab.random(rows, cols), k = lab.random(rows, cols);
+        const View v = lab.random(rows, cols), o = lab.nan(rows, cols);
+        const View lse = lab.nan(rows, s.heads), dout = lab.random(rows, cols);
+        const View dq = lab.nan(rows, cols), dk = lab.nan(rows, cols), dv = lab.nan(rows, cols);
+        lab->attention(shape, q, k, v, bias, o, lse);
+        lab->attention_backward(shape, q, k, v, bias, o, lse, dout, dq, dk, dv);
+        for (const View& view : {o, lse, dq, dk, dv}) lab.show(view);
+        lab.show_gradients();
+      });
+    });
+}
+
+// q, k and v as columns of one buffer.
+TEST(CpuAttention, AgreesOnInterleavedInputs) {
+  expect_agreement([](Lab& lab) {
+    lab.kernels().attach();
+    const View qkv = lab.random(2 * 33, 3 * 24), dqkv = lab.nan(2 * 33, 3 * 24);
+    const View o = lab.nan(2 * 33, 24), lse = lab.nan(2 * 33, 3);
+    const AttentionShape shape{2, 33, 3, 8, 0.3};
+    const View q = qkv.columns(0, 24), k = qkv.columns(24, 24), v = qkv.columns(48, 24);
+    lab->attention(shape, q, k, v, {}, o, lse);
+    lab->attention_backward(shape, q, k, v, {}, o, lse, lab.random(2 * 33, 24), dqkv.columns(0, 24),
+                            dqkv.columns(24, 24), dqkv.columns(48, 24));
+    lab.show(o);
+    lab.show(dqkv);
+  });
+}
+
+TEST(CpuAttention, IgnoresTheFutureToTheBit) {
+  const auto outputs = [](double future) {
+    Lab lab("cpu", {});
+    const Weight bias = lab.kernels().declare("bias", 32, 2, 1, Role::Vector);
+    lab.kernels().attach();
+    constexpr std::int64_t kSeq = 100, kSplit = 70;
+    const AttentionShape shape{1, kSeq, 2, 16, 0.25};
+    std::vector<View> inputs;
+    for (int i = 0; i < 3; ++i) {
+      inputs.push_back(lab.random(kSeq, 32));
+      lab->fill(inputs.back().row_range(kSplit, kSeq - kSplit), future);
+    }
+    const View o = lab.nan(kSeq, 32), lse = lab.nan(kSeq, 2);
+    lab->attention(shape, inputs[0], inputs[1], inputs[2], bias, o, lse);
+    lab.show(o.row_range(0, kSplit));
+    lab.show(lse.row_range(0, kSplit));
+    return lab.shown();
+  };
+  EXPECT_EQ(outputs(0.5), outputs(-30));
+}
+
+TEST(CpuRotate, AgreesAndInverts) {
+  each_size([](const Sizes& s) {
+    expect_agreement([&](Lab& lab) {
+      const View x = lab.random(s.batch * s.seq, s.heads * s.head_dim);
+      lab->rotate(x, s.seq, s.heads, 10000, false);
+      lab.show(x);
+      lab->rotate(x, s.seq, s.heads, 500, true);
+      lab.show(x);
+    });
+  });
+}
+
+TEST(CpuConvolution, AgreesForwardAndBackward) {
+  each_size([](const Sizes& s) {
+    expect_agreement([&](Lab& lab) {
+      const std::int64_t rows = s.batch * s.seq, cols = s.heads * s.head_dim;
+      const Weight taps = lab.kernels().declare("taps", 3, cols, 1, Role::Vector);
+      lab.kernels().attach();
+      const View x = lab.random(rows, cols), y = lab.nan(rows, cols), dx = lab.nan(rows, cols);
+      lab->causal_conv(x, s.seq, taps, y);
+      lab->causal_conv_backward(x, s.seq, taps, lab.random(rows, cols), dx);
+      lab.show(y);
+      lab.show(dx);
+      lab.show_gradients();
+    });
+  });
+}
+
+}  // namespace
+}  // namespace moebius

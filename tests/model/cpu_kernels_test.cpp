@@ -1,0 +1,202 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "tests/model/cpu_support.h"
+
+namespace moebius {
+namespace {
+
+using testing_support::expect_agreement;
+using testing_support::Kernels;
+using testing_support::Lab;
+
+constexpr std::int64_t kTokens[] = {1, 7, 64, 65, 300};
+constexpr std::int64_t kWidths[] = {1, 3, 48, 65};
+
+// body(T, width) under a trace, over odd sizes.
+template <class Body>
+void each_size(const Body& body) {
+  for (const std::int64_t tokens : kTokens)
+    for (const std::int64_t width : kWidths) {
+      SCOPED_TRACE(fmt::format("T {} width {}", tokens, width));
+      body(tokens, width);
+    }
+}
+
+TEST(CpuElementwise, FillAndAddAgree) {
+  each_size([](std::int64_t tokens, std::int64_t width) {
+    expect_agreement([&](Lab& lab) {
+      const View x = lab.random(tokens, width), y = lab.random(tokens, width);
+      const View z = lab.nan(tokens, width);
+      lab->add(x, y);
+      lab->fill(z, 0.5);
+      lab->add(y, z);
+      lab.show(z);
+    });
+  });
+}
+
+TEST(CpuElementwise, ActivationsAgree) {
+  for (const Activation a :
+       {Activation::Relu, Activation::Gelu, Activation::SquaredRelu, Activation::Silu})
+    for (const bool gated : {false, true})
+      each_size([&](std::int64_t tokens, std::int64_t width) {
+        expect_agreement([&](Lab& lab) {
+          const View up = lab.random(tokens, width, 3);
+          const View gate = gated ? lab.random(tokens, width, 3) : View{};
+          const View y = lab.nan(tokens, width), dup = lab.nan(tokens, width);
+          const View dgate = gated ? lab.nan(tokens, width) : View{};
+          lab->activate(a, up, gate, y);
+          lab->activate_backward(a, up, gate, lab.random(tokens, width), dup, dgate);
+          lab.show(y);
+          lab.show(dup);
+          if (gated) lab.show(dgate);
+        });
+      });
+}
+
+// Relative to each value, so also in the far left tail, where x Phi(x) is small.
+TEST(CpuElementwise, GeluKeepsItsDigits) {
+  Kernels k("cpu", "fp32");
+  std::vector<double> x;
+  for (int i = -800; i <= 800; ++i) x.push_back(static_cast<float>(i * 0.01));
+  const auto n = static_cast<std::int64_t>(x.size());
+  const View up = k.matrix(1, n, x), y = k.matrix(1, n);
+  k->activate(Activation::Gelu, up, {}, y);
+  const std::vector<double> got = k.read(y);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double expected = x[i] * 0.5 * std::erfc(-x[i] / std::numbers::sqrt2);
+    EXPECT_NEAR(got[i], expected, 2e-6 * std::abs(expected)) << x[i];
+  }
+}
+
+TEST(CpuElementwise, ExtremeInputsStayFinite) {
+  Kernels k("cpu", "fp32");
+  const View up = k.matrix(1, 4, {-1e30, -200, 200, 1e30}), y = k.matrix(1, 4);
+  for (const Activation a : {Activation::Gelu, Activation::Silu}) {
+    k->activate(a, up, {}, y);
+    const std::vector<double> got = k.read(y);
+    EXPECT_EQ(got[0], 0);
+    EXPECT_EQ(got[1], 0);
+    EXPECT_EQ(got[2], 200);
+    EXPECT_EQ(got[3], static_cast<float>(1e30));
+  }
+}
+
+TEST(CpuNorm, RmsNormAgrees) {
+  each_size([](std::int64_t tokens, std::int64_t width) {
+    expect_agreement([&](Lab& lab) {
+      const Weight gain = lab.kernels().declare("gain", 1, width, 1, Role::Vector);
+      lab.kernels().attach();
+      const View x = lab.random(tokens, width), rstd = lab.nan(tokens, 1);
+      const View y = lab.nan(tokens, width), dx = lab.random(tokens, width);
+      lab->rms_norm(x, gain, y, rstd);
+      lab->rms_norm_backward(x, gain, rstd, lab.random(tokens, width), dx);
+      for (const View& view : {y, rstd, dx}) lab.show(view);
+      lab.show_gradients();
+    });
+  });
+}
+
+TEST(CpuNorm, SoftmaxAgrees) {
+  each_size([](std::int64_t tokens, std::int64_t width) {
+    expect_agreement([&](Lab& lab) {
+      const View logits = lab.random(tokens, width, 4), probs = lab.nan(tokens, width);
+      const View dlogits = lab.random(tokens, width);
+      lab->softmax(logits, probs);
+      lab->softmax_backward(probs, lab.random(tokens, width), dlogits);
+      lab.show(probs);
+      lab.show(dlogits);
+    });
+  });
+}
+
+TEST(CpuMatmul, ProductsAgree) {
+  for (const std::int64_t rows : {1, 3, 64, 65})
+    each_size([&](std::int64_t tokens, std::int64_t cols) {
+      expect_agreement([&](Lab& lab) {
+        const Weight w = lab.kernels().declare("w", rows, cols);
+        lab.kernels().attach();
+        const View x = lab.random(tokens, rows), dy = lab.random(tokens, cols);
+        const View y = lab.nan(tokens, cols), dx = lab.nan(tokens, rows);
+        lab->matmul(x, w, y);
+        lab->matmul_dx(dy, w, dx, false);
+        lab->matmul_dx(dy, w, dx, true);
+        lab->matmul_dw(x, dy, w);
+        lab.show(y);
+        lab.show(dx);
+        lab.show_gradients();
+      });
+    });
+}
+
+// Shapes with several tiles of rows and columns.
+TEST(CpuMatmul, TiledProductsAgree) {
+  expect_agreement([](Lab& lab) {
+    const Weight w = lab.kernels().declare("w", 400, 1030);
+    lab.kernels().attach();
+    const View x = lab.random(530, 400), dy = lab.random(530, 1030);
+    const View y = lab.nan(530, 1030), dx = lab.nan(530, 400);
+    lab->matmul(x, w, y);
+    lab->matmul_dx(dy, w, dx, false);
+    lab->matmul_dw(x, dy, w);
+    lab.show(y);
+    lab.show(dx);
+    lab.show_gradients();
+  });
+}
+
+TEST(CpuEmbed, AgreesWithRepeatedTokens) {
+  for (const bool learned : {false, true})
+    each_size([&](std::int64_t seq, std::int64_t width) {
+      expect_agreement([&](Lab& lab) {
+        const std::int64_t batch = 2;
+        const Weight table = lab.kernels().declare("table", 11, width, 1, Role::Embedding);
+        Weight positions;
+        if (learned) positions = lab.kernels().declare("p", seq, width, 1, Role::Embedding);
+        lab.kernels().attach();
+        std::vector<std::int32_t> tokens;
+        for (std::int64_t t = 0; t < batch * seq; ++t)
+          tokens.push_back(static_cast<std::int32_t>(t * t % 11));
+        const View token = lab.kernels().indices(tokens), x = lab.nan(batch * seq, width);
+        lab->embed(token, seq, table, positions, x);
+        lab->embed_backward(token, seq, lab.random(batch * seq, width), table, positions);
+        lab.show(x);
+        lab.show_gradients();
+      });
+    });
+}
+
+TEST(CpuMemory, IsZeroAlignedAndMayBeRefused) {
+  Kernels k("cpu", "fp32");
+  for (const std::int64_t bytes : {std::int64_t{1}, std::int64_t{5} << 20}) {
+    const std::byte* memory = k->allocate(bytes);
+    ASSERT_NE(memory, nullptr);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % 64, 0u);
+    EXPECT_TRUE(std::all_of(memory, memory + bytes, [](std::byte b) { return b == std::byte{}; }));
+  }
+  EXPECT_EQ(k->allocate(std::int64_t{1} << 60), nullptr);
+}
+
+TEST(CpuInitialise, IsTheSharedDefinitionToTheBit) {
+  const std::pair<Init, std::int64_t> slots[] = {{Init::normal(0.02), 100003},
+                                                 {Init::normal(1.5), 1},
+                                                 {Init::constant(1), 77},
+                                                 {Init::first_row_one(), 9}};
+  for (const auto& [init, cols] : slots) {
+    const auto values = [&, i = init, n = cols](const std::string& backend, int threads) {
+      Kernels k(backend, "fp32", threads);
+      const Weight w = k.declare("w", 3, n, 2, Role::Hidden, i);
+      k.attach();
+      k->initialise(w, 0x123456789abcdef0);
+      return k.read(k.value(w));
+    };
+    EXPECT_EQ(values("cpu", 1), values("reference", 1));
+    EXPECT_EQ(values("cpu", 2), values("cpu", 1));
+  }
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,77 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/arena.h"
+#include "tests/support/kernels.h"
+
+namespace moebius {
+namespace {
+
+using ::testing::Each;
+using testing_support::Kernels;
+
+bool operator==(const Matmul& a, const Matmul& b) {
+  return a.rows == b.rows && a.n == b.n && a.k == b.k && a.batch == b.batch && a.weight == b.weight;
+}
+
+// One of every product; the routing is forced to what the dry run expects.
+std::vector<Matmul> all_products(const std::string& name) {
+  Kernels k(name, "fp32");
+  const Weight w = k.declare("w", 4, 6), expert = k.declare("expert", 4, 6, 3);
+  const Weight table = k.declare("table", 9, 4);
+  k.attach();
+  const AttentionShape shape{.batch = 2, .seq = 5, .heads = 2, .head_dim = 2, .scale = 1};
+  const View x = k.matrix(10, 4), y = k.matrix(10, 6), lse = k.matrix(10, 2);
+  const View target = k.indices(std::vector<std::int32_t>(10, 1));
+  const View loss = k.buffer(Dtype::F64, 10, 1);
+  Routing r;
+  r.offset = k.indices({0, 2, 2, 7});
+  r.expected = 7;
+  k->matmul(x, w, y);
+  k->matmul_dx(y, w, x, false);
+  k->matmul_dw(x, y, w);
+  k->expert_matmul(x, r, expert, y);
+  k->expert_matmul_dx(y, r, expert, x, true);
+  k->expert_matmul_dw(x, y, r, expert);
+  k->attention(shape, x, x, x, {}, k.matrix(10, 4), lse);
+  k->attention_backward(shape, x, x, x, {}, x, lse, x, k.matrix(10, 4), k.matrix(10, 4),
+                        k.matrix(10, 4));
+  k->cross_entropy(x, table, target, 1, loss, {});
+  k->cross_entropy(x, table, target, 1, loss, k.matrix(10, 4));
+  return k->matmuls();
+}
+
+TEST(Dry, CountsTheProductsThatReferenceDoes) {
+  const auto dry = all_products("dry"), reference = all_products("reference");
+  ASSERT_EQ(dry.size(), 3u + 3u + 2u + 4u + 1u + 3u);
+  ASSERT_EQ(dry.size(), reference.size());
+  for (std::size_t i = 0; i < dry.size(); ++i) EXPECT_TRUE(dry[i] == reference[i]) << "entry " << i;
+  EXPECT_TRUE((dry[0] == Matmul{10, 6, 4, 1, true}));
+  EXPECT_TRUE((dry[3] == Matmul{7, 6, 4, 3, true}));
+  EXPECT_TRUE((dry[6] == Matmul{2 * 2 * 15, 1, 2, 4, false}));  // B H S(S+1)/2 causal pairs
+}
+
+TEST(Dry, TouchesNoMemory) {
+  Kernels k("dry");
+  const View view = k.buffer(Dtype::F64, 1 << 20, 1 << 12);  // 32 GiB
+  ASSERT_NE(view.data, nullptr);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.data) % 64, 0u);
+  k->fill(view, 1);
+  EXPECT_THAT(k.read(view.row_range(0, 1)), Each(0));
+}
+
+TEST(Reference, ListsTheProductsSinceTheLastChangeOfWeights) {
+  Kernels k;
+  const Weight w = k.declare("w", 4, 6);
+  k.attach();
+  const View x = k.matrix(2, 4), y = k.matrix(2, 6);
+  k->matmul(x, w, y);
+  k->matmul(x, w, y);
+  k->weights_changed();
+  EXPECT_EQ(k->matmuls().size(), 2u);  // still there to be read after the step
+  k->matmul(x, w, y);
+  EXPECT_EQ(k->matmuls().size(), 1u);
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,143 @@
+#pragma once
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "model/catalog.h"
+#include "search/study.h"
+
+namespace moebius::testing_support {
+
+inline const LayerTypes& types() { return builtin_catalog().types; }
+
+// A directory of its own, removed at the end.
+class Folder {
+ public:
+  Folder() {
+    // In memory where there is such a place: fsync of a busy disk would take most of the time.
+    const std::filesystem::path memory = "/dev/shm";
+    const bool fast = access(memory.c_str(), W_OK) == 0;
+    std::string name =
+        ((fast ? memory : std::filesystem::temp_directory_path()) / "moebius-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  std::vector<std::string> list() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(path_))
+      names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+ private:
+  std::string path_;
+};
+
+// 4 sub-layers of attention and dense FFN, 2 widths: 16 * 2 * 4 points.
+inline Json small_space_document() {
+  return {{"format", "moebius.space/1"},
+          {"name", "small"},
+          {"block", {{"sublayers", 4}, {"stacks", 2}}},
+          {"scale", "nano"},
+          {"knobs",
+           {{"type", {{"per", "sublayer"}, {"choices", {"attn", "ffn"}}}},
+            {"d_model", {{"per", "block"}, {"choices", {32, 48}}}},
+            {"d_ffn", {{"per", "block"}, {"choices", {64, 96, 128, 192}}}}}},
+          {"fixed", {{"heads", 2}, {"head_dim", 16}, {"activation", "gelu"}}},
+          {"recipe", {{"batch", 8}, {"seq", 32}, {"micro_batch", 8}}},
+          {"constraints", Json::array()},
+          {"baseline", {"dense", "llama"}}};
+}
+inline Space small_space() { return Space::read(small_space_document(), "small.json", types()); }
+
+inline Space read_space(const Json& document) {
+  return Space::read(document, "test.json", types());
+}
+
+inline StudyOptions study_options(const Space& space, std::int64_t trials,
+                                  const std::string& name = "first") {
+  StudyOptions options;
+  options.settings.name = name;
+  options.settings.space = space.document();
+  options.settings.recipe = to_json(space.recipe());
+  options.settings.options = {{"budget", "100steps"}};
+  options.settings.seed = 7;
+  options.budget = parse_budget("100steps");
+  options.trials = trials;
+  return options;
+}
+
+// A loss by the block and the seed, in no order of time: each evaluation sleeps a random while.
+class FakeEvaluator : public Evaluator {
+ public:
+  std::int64_t vocab() const override { return 256; }
+  std::int64_t peak_bytes(const Candidate& candidate) const override { return bytes(candidate); }
+  double step_seconds(const Spec&, const Recipe&) override {
+    ++timings;
+    return 0.01;
+  }
+  Outcome evaluate(const Candidate& candidate, Observer& observer) override {
+    observer.planned(candidate.fixed_steps > 0 ? candidate.fixed_steps : 100);
+    if (max_sleep > 0) {
+      thread_local std::mt19937 clock{std::random_device{}()};
+      std::this_thread::sleep_for(std::chrono::microseconds(clock() % max_sleep));
+    }
+    return outcome(candidate);
+  }
+  static Outcome done(const Candidate& candidate) {
+    Outcome outcome;
+    outcome.ending = Ending::Done;
+    Rng rng = Rng(candidate.seed).split(spec_hash(candidate.spec));
+    outcome.measurement.loss = 2 + rng.uniform();
+    outcome.measurement.steps = 100;
+    outcome.measurement.causal = "yes";
+    outcome.curve = {{50, 3, 3, 0.5}, {100, 2.5, outcome.measurement.loss, 1}};
+    return outcome;
+  }
+
+  unsigned max_sleep = 0;  // microseconds
+  std::atomic<int> timings{0};
+  std::function<Outcome(const Candidate&)> outcome = done;
+  std::function<std::int64_t(const Candidate&)> bytes = [](const Candidate&) { return 1000; };
+};
+
+// What must not depend on workers, crashes or time.
+using TableRow = std::tuple<std::int64_t, std::string, std::string, std::string, std::int64_t,
+                            std::string, std::uint64_t, double>;
+inline std::vector<TableRow> table(const History& history) {
+  std::vector<TableRow> rows;
+  for (const Trial& trial : history.trials())
+    rows.emplace_back(trial.number, trial.role, trial.spec_hash, state_text(trial.state),
+                      trial.parent, trial.op, trial.seed,
+                      std::isnan(trial.loss()) ? -1 : trial.loss());
+  return rows;
+}
+
+// The code of the Error that `work` throws; nothing thrown is Done. `line` gets its text.
+template <class Work>
+Exit error_code(Work&& work, std::string* line = nullptr) {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (line) *line = error.what();
+    return error.code();
+  }
+  return Exit::Done;
+}
+
+}  // namespace moebius::testing_support

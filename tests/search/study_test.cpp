@@ -1,0 +1,399 @@
+#include "search/study.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "search/worker_pool.h"
+#include "search_support.h"
+
+namespace moebius {
+namespace {
+
+using namespace testing_support;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+PoolObserver silent;
+
+class StudyTest : public ::testing::Test {
+ protected:
+  Study make(const StudyOptions& options) { return Study(options, space, types(), *db, 256); }
+  // Asks and tells one after the other to the end.
+  void finish(Study& study) {
+    bool wait = false;
+    while (const std::optional<Trial> trial = study.ask(wait))
+      study.tell(*trial, evaluator.outcome(study.candidate(*trial)));
+    EXPECT_FALSE(wait);
+  }
+  std::vector<TableRow> finished_table(const StudyOptions& options) {
+    Study study = make(options);
+    finish(study);
+    EXPECT_TRUE(study.complete());
+    return table(study.history());
+  }
+  Spec block(std::int64_t draw) const {
+    Rng rng(static_cast<std::uint64_t>(draw));
+    Spec spec = space.resolve(space.sample(rng));
+    spec.sublayers[0] = space.resolve(Point(space.slots().size(), 0)).sublayers[0];  // attention
+    return spec;
+  }
+
+  Space space = small_space();
+  std::unique_ptr<ResultsDb> db = open_db("memory:", OpenMode::Create);
+  FakeEvaluator evaluator;
+};
+
+TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
+  StudyOptions options = study_options(space, 3);
+  options.baseline_seeds = 2;
+  Study study = make(options);
+  const History history = study.history();
+  ASSERT_EQ(history.trials().size(), 4U);
+  const char* labels[] = {"dense-nano", "llama-nano", "dense-nano", "llama-nano"};
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const Trial& trial = *history.find(i);
+    EXPECT_EQ(trial.role, "baseline");
+    EXPECT_EQ(trial.label, labels[i]);
+    EXPECT_EQ(trial.seed, i < 2 ? 7U : 8U);
+    EXPECT_EQ(trial.parent, i < 2 ? -1 : i - 2);
+  }
+  finish(study);
+  EXPECT_EQ(study.history().count("search"), 3);
+  for (const Trial& trial : study.history().trials())
+    if (trial.role == "search") {
+      EXPECT_EQ(trial.seed, 7U);  // the same batches in the same order
+      EXPECT_FALSE(trial.point.empty());
+    }
+}
+
+TEST_F(StudyTest, NothingIsProposedBeforeEveryBaselineIsFinal) {
+  Study study = make(study_options(space, 5));
+  bool wait = false;
+  const Trial first = *study.ask(wait), second = *study.ask(wait);
+  EXPECT_EQ(study.ask(wait), std::nullopt);
+  EXPECT_TRUE(wait);
+  study.tell(first, FakeEvaluator::done(study.candidate(first)));
+  EXPECT_EQ(study.ask(wait), std::nullopt);
+  study.tell(second, FakeEvaluator::done(study.candidate(second)));
+  EXPECT_EQ(study.ask(wait)->role, "search");
+}
+
+TEST_F(StudyTest, EndsWhenTheGateBaselineDoes) {
+  Study study = make(study_options(space, 5));
+  bool wait = false;
+  Outcome diverged;
+  diverged.ending = Ending::Diverged;
+  diverged.message = "loss nan at step 3";
+  study.tell(*study.ask(wait), diverged);
+  const Trial second = *study.ask(wait);
+  study.tell(second, FakeEvaluator::done(study.candidate(second)));
+  std::string line;
+  EXPECT_EQ(error_code([&] { study.ask(wait); }, &line), Exit::NoUsableTrial);
+  EXPECT_THAT(line, HasSubstr("dense-nano is diverged: loss nan at step 3"));
+}
+
+TEST_F(StudyTest, ATrialStartsWhenAllBeforeTheLagAreFinal) {
+  Study study = make(study_options(space, 20));
+  bool wait = false;
+  std::deque<Trial> running;
+  for (int i = 0; i < 2; ++i) {
+    const Trial trial = *study.ask(wait);
+    study.tell(trial, FakeEvaluator::done(study.candidate(trial)));
+  }
+  while (std::optional<Trial> trial = study.ask(wait)) running.push_back(*trial);
+  EXPECT_TRUE(wait);
+  ASSERT_EQ(running.size(), 4U);  // numbers 2..5; 6 needs 2
+  for (const std::size_t i : {3U, 1U, 2U})
+    study.tell(running[i], FakeEvaluator::done(study.candidate(running[i])));
+  EXPECT_EQ(study.ask(wait), std::nullopt);
+  study.tell(running[0], FakeEvaluator::done(study.candidate(running[0])));
+  for (std::int64_t number = 6; number < 10; ++number) EXPECT_EQ(study.ask(wait)->number, number);
+  EXPECT_EQ(study.ask(wait), std::nullopt);
+}
+
+TEST_F(StudyTest, TheTableDoesNotDependOnWorkersOrTime) {
+  const StudyOptions options = study_options(space, 40);
+  const std::vector<TableRow> alone = finished_table(options);
+  for (int workers = 1; workers <= 4; ++workers) {
+    db = open_db("memory:", OpenMode::Create);
+    Study study = make(options);
+    evaluator.max_sleep = 3000;
+    PoolOptions pool;
+    pool.workers = workers;
+    pool.memory_limit = 1 << 20;
+    ASSERT_TRUE(run_pool(study, evaluator, pool, silent));
+    EXPECT_EQ(table(study.history()), alone) << workers << " workers";
+  }
+}
+
+TEST_F(StudyTest, TheTableDoesNotDependOnTheOrderInWhichTrialsEnd) {
+  const StudyOptions options = study_options(space, 40);
+  const std::vector<TableRow> in_order = finished_table(options);
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    db = open_db("memory:", OpenMode::Create);
+    Study study = make(options);
+    Rng rng(seed);
+    std::vector<Trial> running;
+    bool wait = false;
+    while (true) {
+      std::optional<Trial> trial;
+      if (running.empty() || rng.below(2) == 0) trial = study.ask(wait);
+      if (trial) {
+        running.push_back(*trial);
+        continue;
+      }
+      if (running.empty()) break;
+      const auto chosen = running.begin() + static_cast<std::ptrdiff_t>(rng.below(running.size()));
+      study.tell(*chosen, FakeEvaluator::done(study.candidate(*chosen)));
+      running.erase(chosen);
+    }
+    EXPECT_EQ(table(study.history()), in_order) << seed;
+  }
+}
+
+TEST_F(StudyTest, TheTableDoesNotDependOnCrashes) {
+  const StudyOptions options = study_options(space, 30);
+  const std::vector<TableRow> undisturbed = finished_table(options);
+  db = open_db("memory:", OpenMode::Create);
+  Rng rng(11);
+  std::vector<TableRow> rows;
+  for (bool complete = false; !complete;) {
+    Study study = make(options);  // a new process; trials that ran are lost
+    bool wait = false;
+    for (std::uint64_t steps = rng.below(8) + 1; steps > 0 && !complete; --steps) {
+      const std::optional<Trial> trial = study.ask(wait);
+      if (trial && rng.below(4) > 0)
+        study.tell(*trial, FakeEvaluator::done(study.candidate(*trial)));
+      complete = study.complete();
+    }
+    rows = table(study.history());
+  }
+  EXPECT_EQ(rows, undisturbed);
+}
+
+TEST_F(StudyTest, ALostAttemptCountsAndAStoppedOneDoesNot) {
+  const StudyOptions options = study_options(space, 3);
+  bool wait = false;
+  EXPECT_EQ(make(options).ask(wait)->attempt, 1);
+  {
+    Study study = make(options);
+    const Trial trial = *study.ask(wait);
+    EXPECT_EQ(trial.number, 0);
+    EXPECT_EQ(trial.attempt, 2);
+    Outcome stopped;
+    stopped.ending = Ending::Stopped;
+    study.tell(trial, stopped);
+  }
+  EXPECT_EQ(make(options).ask(wait)->attempt, 2);
+}
+
+TEST_F(StudyTest, MoreTrialsContinueTheStudy) {
+  const std::vector<TableRow> first = finished_table(study_options(space, 10));
+  const std::vector<TableRow> more = finished_table(study_options(space, 20));
+  ASSERT_EQ(more.size(), 22U);
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), more.begin()));
+}
+
+TEST_F(StudyTest, SearchTrialsAreDistinct) {
+  Study study = make(study_options(space, 60));
+  finish(study);
+  std::set<std::string> hashes;
+  for (const Trial& trial : study.history().trials()) hashes.insert(trial.spec_hash);
+  EXPECT_EQ(hashes.size(), study.history().trials().size());
+}
+
+TEST_F(StudyTest, ASpaceMayBeExhausted) {
+  Json document = small_space_document();
+  document["block"]["sublayers"] = 2;
+  document["knobs"]["d_ffn"]["choices"] = {64, 96};
+  space = read_space(document);
+  std::set<std::string> feasible;  // every block with attention
+  Rng rng(1);
+  for (int i = 0; i < 500; ++i) {
+    const Spec spec = space.resolve(space.sample(rng));
+    if (std::any_of(spec.sublayers.begin(), spec.sublayers.end(),
+                    [](const SubLayer& layer) { return layer.type == "attn"; }))
+      feasible.insert(spec_hash(spec));
+  }
+  Study study = make(study_options(space, 100));
+  finish(study);
+  EXPECT_TRUE(study.complete());
+  EXPECT_EQ(study.history().count("search"), static_cast<std::int64_t>(feasible.size()));
+  EXPECT_GT(db->find_study("first")->redrawn, 0);
+}
+
+TEST_F(StudyTest, ConstraintsThatNothingSatisfiesAreBadInput) {
+  Json document = small_space_document();
+  document["constraints"] = {{{"metric", "parameters"}, {"max_over_baseline", 0.01}}};
+  space = read_space(document);
+  Study study = make(study_options(space, 5));
+  std::string line;
+  EXPECT_EQ(error_code([&] { finish(study); }, &line), Exit::BadInput);
+  EXPECT_THAT(line, HasSubstr("0 of 100000 samples satisfy"));
+  EXPECT_EQ(study.history().count("search"), 0);
+}
+
+TEST_F(StudyTest, SeedBlocksComeFirstAndOnce) {
+  StudyOptions options = study_options(space, 10);
+  options.seeds = {block(1), block(2), block(1)};
+  for (int run = 0; run < 2; ++run) {
+    Study study = make(options);
+    ASSERT_EQ(study.history().trials().size(), 4U);
+    EXPECT_EQ(study.history().find(2)->spec, block(1));
+    EXPECT_EQ(study.history().find(3)->spec, block(2));
+    EXPECT_EQ(study.history().find(2)->op, "enqueued");
+  }
+  Study study = make(options);
+  finish(study);
+  EXPECT_EQ(study.history().count("search"), 10);
+}
+
+TEST_F(StudyTest, BadOptionsWriteNothing) {
+  const auto refused = [&](auto&& change) {
+    StudyOptions options = study_options(space, 5);
+    change(options);
+    EXPECT_EQ(error_code([&] { make(options); }), Exit::BadInput);
+    EXPECT_TRUE(db->studies().empty());
+  };
+  refused([](StudyOptions& options) { options.settings.lag = 0; });
+  refused([](StudyOptions& options) { options.sampler = "evolve"; });
+  refused([](StudyOptions& options) { options.settings.recipe["lr"] = -1; });
+  refused([&](StudyOptions& options) {
+    Spec no_attention = block(1);
+    for (SubLayer& layer : no_attention.sublayers)
+      layer = {"ffn", {{"d_ffn", std::int64_t{64}}, {"activation", std::string("gelu")}}};
+    options.seeds = {no_attention};
+  });
+}
+
+TEST_F(StudyTest, MoreWorkersThanTheLagAreBadInput) {
+  Study study = make(study_options(space, 5));
+  PoolOptions pool;
+  pool.workers = 5;
+  std::string line;
+  EXPECT_EQ(error_code([&] { run_pool(study, evaluator, pool, silent); }, &line), Exit::BadInput);
+  EXPECT_THAT(line, HasSubstr("--lag"));
+  EXPECT_THAT(line, HasSubstr("1..4"));
+}
+
+TEST_F(StudyTest, AddedTrialsGetSeedsTheBlockHasNotHad) {
+  Study study = make(study_options(space, 2));
+  finish(study);
+  const Trial searched = *study.history().find(2);
+  EXPECT_THAT(study.add({searched.spec}, "rerun", 2, 2), ElementsAre(4, 5));
+  EXPECT_THAT(study.add({searched.spec}, "noise", -1, 1), ElementsAre(6));
+  const Spec fresh = block(99);
+  EXPECT_THAT(study.add({fresh}, "noise", -1, 2), ElementsAre(7, 8));
+  const History history = study.history();
+  EXPECT_EQ(history.find(4)->seed, 8U);
+  EXPECT_EQ(history.find(5)->seed, 9U);
+  EXPECT_EQ(history.find(6)->seed, 10U);
+  EXPECT_EQ(history.find(7)->seed, 7U);
+  EXPECT_EQ(history.find(8)->seed, 8U);
+  EXPECT_EQ(history.find(4)->parent, 2);
+  EXPECT_FALSE(study.complete());
+  finish(study);
+  EXPECT_TRUE(study.complete());
+}
+
+TEST_F(StudyTest, EnqueueingAKnownBlockGivesItsNumber) {
+  Study study = make(study_options(space, 2));
+  finish(study);
+  const Spec known = study.history().find(3)->spec;
+  EXPECT_THAT(study.add({known, block(50), block(50)}, "search", -1, 1), ElementsAre(3, 4, 4));
+  finish(study);
+  EXPECT_EQ(study.history().find(4)->state, TrialState::Done);
+}
+
+TEST_F(StudyTest, CandidatesOfSearchTrialsAreGatedByTheGateBaseline) {
+  Study study = make(study_options(space, 2));
+  bool wait = false;
+  const Trial gate = *study.ask(wait);
+  const Candidate first = study.candidate(gate);
+  EXPECT_FALSE(first.gated);
+  ASSERT_TRUE(first.baseline);
+  EXPECT_EQ(first.baseline->spec, gate.spec);
+  EXPECT_TRUE(first.baseline->curve.empty());
+  study.tell(gate, FakeEvaluator::done(first));
+  const Trial other = *study.ask(wait);
+  study.tell(other, FakeEvaluator::done(study.candidate(other)));
+  const Candidate searched = study.candidate(*study.ask(wait));
+  EXPECT_TRUE(searched.gated);
+  EXPECT_EQ(searched.seed, 7U);
+  EXPECT_EQ(searched.baseline->curve.size(), 2U);
+  EXPECT_EQ(searched.baseline->steps, 100);
+}
+
+TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
+  Study study = make(study_options(space, 1));
+  finish(study);
+  study.add({study.history().find(2)->spec}, "rerun", 2, 1);
+  bool wait = false;
+  const Trial rerun = *study.ask(wait);
+  EXPECT_EQ(study.candidate(rerun).fixed_steps, 100);
+  EXPECT_FALSE(study.candidate(rerun).gated);
+}
+
+TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
+  StudyOptions options = study_options(space, 2);
+  options.budget = parse_budget("20s");
+  bool wait = false;
+  {
+    Study study = make(options);
+    study.prepare(evaluator);
+    const Trial trial = *study.ask(wait);
+    EXPECT_EQ(study.candidate(trial).fixed_steps, 0);
+    study.planned(trial, 1234);
+    study.planned(trial, 4321);  // another measurement would give another number
+  }
+  Study study = make(options);
+  study.prepare(evaluator);
+  EXPECT_EQ(evaluator.timings, 1);
+  const Candidate candidate = study.candidate(*study.ask(wait));
+  EXPECT_EQ(candidate.fixed_steps, 1234);
+  EXPECT_DOUBLE_EQ(candidate.baseline->step_seconds, 0.01);
+}
+
+TEST_F(StudyTest, AskedTrialsOutliveTheirProcessButASearchTakesThemForLost) {
+  StudyOptions options = study_options(space, 2);
+  options.service = true;
+  bool wait = false;
+  const Trial asked = *make(options).ask(wait);
+  EXPECT_EQ(make(options).ask(wait)->number, 1);
+  make(options).tell(asked, FakeEvaluator::done(make(options).candidate(asked)));
+  EXPECT_EQ(make(options).history().find(0)->state, TrialState::Done);
+  EXPECT_EQ(make(options).history().find(1)->state, TrialState::Running);
+  options.service = false;
+  Study search = make(options);
+  EXPECT_EQ(search.history().find(1)->state, TrialState::Waiting);
+  const Trial again = *search.ask(wait);
+  EXPECT_EQ(again.attempt, 2);
+  Trial stale = again;
+  stale.attempt = 1;
+  EXPECT_EQ(error_code([&] { search.tell(stale, FakeEvaluator::done(search.candidate(again))); }),
+            Exit::NotOwner);
+}
+
+TEST_F(StudyTest, OnlyTheFiveBestWeightsAreKept) {
+  const Folder folder;
+  Study study = make(study_options(space, 12));
+  bool wait = false;
+  while (const std::optional<Trial> trial = study.ask(wait)) {
+    study.tell(*trial, FakeEvaluator::done(study.candidate(*trial)));
+    const std::string path = folder.file("t" + std::to_string(trial->number));
+    std::fclose(std::fopen(path.c_str(), "w"));
+    study.keep_weights(*trial, path);
+  }
+  std::vector<Trial> best = study.history().trials();
+  std::sort(best.begin(), best.end(), ranks_before);
+  std::vector<std::string> expected;
+  for (std::size_t i = 0; i < 5; ++i) expected.push_back("t" + std::to_string(best[i].number));
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(folder.list(), expected);
+  EXPECT_EQ(db->artifacts(study.row().id).size(), 5U);
+}
+
+}  // namespace
+}  // namespace moebius

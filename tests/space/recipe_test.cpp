@@ -1,0 +1,63 @@
+#include "space/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/test_types.h"
+
+namespace moebius {
+namespace {
+
+using testing::error_of;
+
+Recipe read(const std::string& text) {
+  const Json document = parse_json(text, "r.json");
+  Problems problems("r.json");
+  Recipe recipe = read_recipe(Reader(document, "/recipe", problems));
+  problems.raise();
+  return recipe;
+}
+
+TEST(Recipe, ComesBackFromItsJson) {
+  const Recipe recipe = read(R"({"batch":12,"seq":32,"micro_batch":4,"optimizer":"adafactor",
+    "lr":{"dense":0.1,"token_choice":0.2,"expert_choice":0.3},"lr_width":48,"schedule":"s",
+    "warmup":0.1,"decay":0.9,"weight_decay":0.5,"clip":0,"aux":0.02,"z":0.001,
+    "eval_tokens":77,"precision":"fp32"})");
+  EXPECT_EQ(recipe.tokens(), 384);
+  EXPECT_EQ(recipe.lr.at("token_choice"), 0.2);
+  EXPECT_EQ(read(to_json(recipe).dump()), recipe);
+}
+
+TEST(Recipe, OneRateIsTheRateOfEveryFamily) {
+  for (const auto& [family, rate] : read(R"({"lr":0.01})").lr) EXPECT_EQ(rate, 0.01) << family;
+  EXPECT_EQ(read("{}").lr, Recipe().lr);
+}
+
+TEST(Recipe, TheWholeBatchIsOneMicroBatchUnlessSaid) {
+  EXPECT_EQ(read(R"({"batch":12})").micro_batch, 12);
+}
+
+TEST(Recipe, RefusesWhatCannotTrain) {  // B20, B25
+  EXPECT_EQ(error_of([] { read(R"({"seq":0,"batch":-1,"lr":0,"clip":-1,"precision":"fp8"})"); }),
+            "r.json:/recipe/batch: out of range; allowed: 1..65536; got: number -1\n"
+            "r.json:/recipe/seq: out of range; allowed: 1..65536; got: number 0\n"
+            "r.json:/recipe/lr: out of range; allowed: 1e-09..100; got: number 0\n"
+            "r.json:/recipe/clip: out of range; allowed: 0..1000000; got: number -1\n"
+            "r.json:/recipe/precision: unknown choice; allowed: auto, fp32; got: string \"fp8\"");
+  EXPECT_EQ(error_of([] { read(R"({"lr":{"dense":1e30,"token_choice":0.1,"dens":1}})"); }),
+            "r.json:/recipe/lr/dense: out of range; allowed: 1e-09..100; got: number 1e+30\n"
+            "r.json:/recipe/lr: missing key \"expert_choice\"\n"
+            "r.json:/recipe/lr/dens: unknown key; did you mean 'dense'?; allowed: dense, "
+            "expert_choice, token_choice");
+  EXPECT_EQ(error_of([] { read(R"({"batch":16,"micro_batch":5,"warmup":0.5,"decay":0.6})"); }),
+            "r.json:/recipe/micro_batch: must divide batch; allowed: divisors of 16; got: 5\n"
+            "r.json:/recipe/decay: warmup and decay are more than the whole budget; "
+            "allowed: 0..0.5; got: 0.6");
+  EXPECT_EQ(error_of([] { read(R"({"optimizer":"","bach":2})"); }),
+            "r.json:/recipe/optimizer: must not be empty\n"
+            "r.json:/recipe/bach: unknown key; did you mean 'batch'?; allowed: aux, batch, clip, "
+            "decay, eval_tokens, lr, lr_width, micro_batch, optimizer, precision, schedule, seq, "
+            "warmup, weight_decay, z");
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,170 @@
+#include "space/scale.h"
+
+#include <gtest/gtest.h>
+
+#include "space/cost.h"
+#include "space/space.h"
+#include "tests/support/test_types.h"
+
+namespace moebius {
+namespace {
+
+using testing::error_of;
+using testing::test_types;
+
+// Parameters of the products of the blocks alone, as the papers are counted (papers.md 1.7, 3.1).
+double billions(const Spec& spec) {
+  std::int64_t count = 0;
+  const auto list = operations(spec, test_types(), {.batch = 1, .seq = 64}, 1);
+  for (const Operation& operation : list)
+    if (const auto* product = std::get_if<Matmul>(&operation); product && product->weight)
+      count += product->batch * product->n * product->k;
+  return static_cast<double>(count - spec.d_model) / 1e9;  // the head of one token
+}
+
+double glam(const std::string& scale_name, std::int64_t experts) {
+  Scale row = scale(scale_name);
+  row.experts = experts;
+  return billions(baseline("glam", row, test_types()));
+}
+
+TEST(Scale, RowsAreFoundAsPapersWriteThem) {
+  EXPECT_EQ(scale("1B/64E").name, "1b-64e");
+  EXPECT_EQ(scale("nano").d_model, 48);
+  EXPECT_EQ(error_of([] { scale("1b-64"); }),
+            "scale: unknown scale; did you mean '1b-64e'?; allowed: nano, micro, mini, 100m-32e, "
+            "100m-32e-v32k, 1b-64e, 8b-64e; got: 1b-64");
+}
+
+TEST(Baseline, GlamHasThePublishedParameters) {
+  EXPECT_NEAR(glam("100m-32e", 16), 0.524, 0.0005);
+  EXPECT_NEAR(glam("100m-32e", 32), 0.977, 0.0005);
+  EXPECT_NEAR(glam("100m-32e", 64), 1.883, 0.0005);
+  EXPECT_NEAR(glam("100m-32e", 128), 3.695, 0.0005);
+  EXPECT_NEAR(glam("1b-64e", 64), 26.78, 0.005);
+  EXPECT_NEAR(glam("1b-64e", 128), 52.55, 0.005);
+  EXPECT_NEAR(glam("1b-64e", 256), 104.1, 0.05);
+  EXPECT_NEAR(glam("8b-64e", 64), 142.8, 0.05);
+}
+
+TEST(Baseline, BrainformersHaveThePublishedParameters) {
+  const auto size = [](const char* name) { return billions(baseline(name, test_types())); };
+  EXPECT_NEAR(size("brainformer-1-100m-32e"), 1.88, 0.005);
+  EXPECT_NEAR(size("brainformer-1-1b-64e"), 29.5, 0.05);
+  EXPECT_NEAR(size("brainformer-1-8b-64e"), 157.2, 0.05);
+  EXPECT_NEAR(size("brainformer-2-100m-32e"), 1.30, 0.005);
+}
+
+TEST(Baseline, DenseRowsHaveThePublishedParameters) {
+  // Dense rows of GLaM are counted gated; ours is the plain GPT block: 12 d^2 a layer.
+  EXPECT_NEAR(billions(baseline("dense-100m-32e", test_types())), 12 * 12 * 768.0 * 768 / 1e9,
+              1e-9);
+  EXPECT_NEAR(billions(baseline("dense-8b-64e", test_types())), 32 * 12 * 4096.0 * 4096 / 1e9,
+              1e-9);
+}
+
+TEST(Baseline, Brainformer1IsThePapersBlockAtItsOwnScale) {
+  const Spec spec = baseline("brainformer-1-100m-32e", test_types());
+  EXPECT_EQ(spec.d_model, 1024);
+  EXPECT_EQ(spec.stacks, 3);
+  EXPECT_EQ(integer(spec.sublayers[0].fields, "heads"), 20);
+  EXPECT_EQ(integer(spec.sublayers[0].fields, "head_dim"), 64);
+  EXPECT_EQ(integer(spec.sublayers[1].fields, "d_ffn"), 1536);
+  EXPECT_EQ(integer(spec.sublayers[2].fields, "d_moe"), 2048);
+  EXPECT_EQ(integer(baseline("brainformer-2-100m-32e", test_types()).sublayers[1].fields, "heads"),
+            16);
+}
+
+TEST(Baseline, EveryBlockIsLegalAtEveryScale) {
+  for (const Scale& row : scales())
+    for (const std::string& block : baseline_blocks()) {
+      const Spec spec = baseline(block, row, test_types());
+      EXPECT_EQ(why_illegal(spec, test_types(), TokenShape{.batch = row.batch, .seq = row.seq}), "")
+          << block << " at " << row.name;
+      EXPECT_EQ(spec.depth(), row.sublayers);
+      std::string found, scale_name;
+      EXPECT_TRUE(split_baseline(block + "-" + row.name, found, scale_name));
+      EXPECT_EQ(found, block);
+      EXPECT_EQ(scale_name, row.name);
+    }
+}
+
+TEST(Baseline, Brainformer1SitsAtGlamsActiveSizeAtEveryScale) {
+  for (const Scale& row : scales()) {
+    const TokenShape shape{.batch = 1, .seq = row.seq};
+    const double ratio =
+        active_flops(baseline("brainformer-1", row, test_types()), test_types(), shape) /
+        active_flops(baseline("glam", row, test_types()), test_types(), shape);
+    EXPECT_GT(ratio, 0.5) << row.name;
+    EXPECT_LT(ratio, 1.2) << row.name;
+  }
+}
+
+TEST(Baseline, ShipsTheNamesScriptsRelyOn) {
+  const std::vector<std::string> expected = {
+      "brainformer-1", "brainformer-2", "dense",     "glam",   "glam-dropless",
+      "glam-ec",       "llama",         "primer-ez", "switch", "switch-dropless"};
+  EXPECT_EQ(baseline_blocks(), expected);
+  EXPECT_EQ(fixed_blocks(), (std::vector<std::string>{"dense-110m", "moe-444m"}));
+}
+
+TEST(Baseline, NamesTheNearestOfTheUnknown) {
+  const std::string line = error_of([] { baseline("glam-nan", test_types()); });
+  EXPECT_TRUE(line.starts_with("baseline: unknown block; did you mean 'glam-nano'?; allowed: "))
+      << line;
+  EXPECT_TRUE(line.ends_with("; got: glam-nan")) << line;
+  EXPECT_EQ(error_of([] { baseline("glan", scale("nano"), test_types()); }).substr(0, 51),
+            "baseline: unknown block; did you mean 'glam'?; allo");
+}
+
+TEST(Baseline, ABlockThatDoesNotFillTheScaleIsAnError) {
+  Scale row = scale("nano");
+  row.sublayers = 6;
+  EXPECT_EQ(error_of([&] { baseline("glam", row, test_types()); }),
+            "space/blocks/glam.json: a block of 4 sub-layers does not fill the 6 of scale nano; "
+            "allowed: divisors of 6; got: 4");
+}
+
+TEST(ScaleBlock, GivesThePapersBrainformersFromTheirProxy) {
+  const Spec proxy = baseline("brainformer-1-100m-32e", test_types());
+  const Scale from = scale("100m-32e");
+  EXPECT_EQ(scale_block(proxy, from, scale("1b-64e")),
+            baseline("brainformer-1-1b-64e", test_types()));
+  EXPECT_EQ(scale_block(proxy, from, scale("8b-64e")),
+            baseline("brainformer-1-8b-64e", test_types()));
+  EXPECT_EQ(scale_block(proxy, from, from), proxy);
+}
+
+TEST(ScaleBlock, HeadsFollowTheRule) {
+  const Spec proxy = baseline("brainformer-1-100m-32e", test_types());
+  const auto attention = [&](HeadRule rule) {
+    const Spec spec = scale_block(proxy, scale("100m-32e"), scale("1b-64e"), rule);
+    const Fields& fields = spec.sublayers[0].fields;
+    return std::pair(integer(fields, "heads"), integer(fields, "head_dim"));
+  };
+  EXPECT_EQ(attention(HeadRule::Keep), std::pair(std::int64_t{20}, std::int64_t{64}));
+  EXPECT_EQ(attention(HeadRule::ScaleHeads), std::pair(std::int64_t{40}, std::int64_t{64}));
+  EXPECT_EQ(attention(HeadRule::ScaleHeadDim), std::pair(std::int64_t{20}, std::int64_t{128}));
+}
+
+TEST(IsoFlops, MeetsTheTargetWithinTwoPercent) {
+  for (const Scale& row : scales()) {
+    const TokenShape shape{.batch = 1, .seq = row.seq};
+    const double target = active_flops(baseline("glam", row, test_types()), test_types(), shape);
+    for (const char* block : {"brainformer-1", "switch", "llama", "dense"}) {
+      const Spec spec = iso_flops(baseline(block, row, test_types()), target, test_types(), shape);
+      EXPECT_NEAR(active_flops(spec, test_types(), shape) / target, 1, 0.02)
+          << block << " at " << row.name;
+    }
+  }
+}
+
+TEST(IsoFlops, RefusesATargetBelowTheAttentionAlone) {
+  EXPECT_TRUE(
+      error_of([] {
+        iso_flops(baseline("dense-nano", test_types()), 1000, test_types(), {1, 64, 0});
+      }).starts_with("iso-flops: no hidden width gives the wanted active FLOPs within 2 %"));
+}
+
+}  // namespace
+}  // namespace moebius
