@@ -76,7 +76,8 @@ CorpusData read_text_corpus(const std::string& path, const std::string& tokenize
     });
   });
   filling.move_to(data);
-  if (all_equal(data[Split::Train])) warn("{}: all training tokens are the same", path);
+  if (data[Split::Train].end > 1 && all_equal(data[Split::Train]))
+    warn("{}: all training tokens are the same", path);
   return data;
 }
 

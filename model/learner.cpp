@@ -40,7 +40,7 @@ struct Learner::Impl {
   std::byte* take(std::int64_t bytes);
   Step step(Mode mode);
   void upload(View view, std::span<const std::int32_t> values);
-  void clear_gradients();
+  double routers() const;
   StepResult accumulate(std::span<const std::int32_t> tokens,
                         std::span<const std::int32_t> targets);
   double gradient_norm();
@@ -56,6 +56,7 @@ struct Learner::Impl {
   std::unique_ptr<Optimizer> optimizer;
   Params params;
   Model model;
+  std::vector<Weight> trained;  // all parameters but State
   std::vector<StateSlot> slots;
   LastingBuffers buffers;
   Arena arena;
@@ -82,29 +83,35 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
   buffers = lasting_buffers(lasting, backend->dtype(), slots, shape.tokens());
   arena = Arena(take(memory.arena), memory.arena);
   backend->bind(params);
-  for (std::size_t i = 0; i < params.slots().size(); ++i)
-    backend->initialise(Weight{static_cast<int>(i)},
-                        derive_key(options.seed, params.slots()[i].name));
+  for (std::size_t i = 0; i < params.slots().size(); ++i) {
+    const ParamSlot& slot = params.slots()[i];
+    const Weight weight{static_cast<int>(i)};
+    backend->initialise(weight, derive_key(options.seed, slot.name));
+    if (slot.role != Role::State) trained.push_back(weight);
+  }
   backend->weights_changed();
 }
 
 std::byte* Learner::Impl::take(std::int64_t bytes) {
-  std::byte* memory_of = backend->allocate(bytes);
-  if (memory_of == nullptr) throw std::bad_alloc();
-  return memory_of;
+  std::byte* const base = backend->allocate(bytes);
+  if (base == nullptr) throw std::bad_alloc();
+  return base;
+}
+
+// MoE sub-layers * micro-batches of a step: what router losses are means over.
+double Learner::Impl::routers() const {
+  return static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers()) * recipe.batch /
+                             recipe.micro_batch);
 }
 
 Step Learner::Impl::step(Mode mode) {
-  const double routers =
-      static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers()) * recipe.batch /
-                          recipe.micro_batch);  // MoE sub-layers * micro-batches
   return {.backend = *backend,
           .arena = arena,
           .shape = shape,
           .mode = mode,
           .statistics = buffers.statistics,
-          .aux = recipe.aux / routers,
-          .z = recipe.z / routers};
+          .aux = recipe.aux / routers(),
+          .z = recipe.z / routers()};
 }
 
 void Learner::Impl::upload(View view, std::span<const std::int32_t> values) {
@@ -114,12 +121,6 @@ void Learner::Impl::upload(View view, std::span<const std::int32_t> values) {
   backend->write(view, values.data());
 }
 
-void Learner::Impl::clear_gradients() {
-  for (std::size_t i = 0; i < params.slots().size(); ++i)
-    if (params.slots()[i].role != Role::State)
-      backend->fill(params.gradient(Weight{static_cast<int>(i)}), 0);
-}
-
 // Gradients of the mean loss over all micro-batches of a step; they end in the gradient buffer.
 StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
                                      std::span<const std::int32_t> targets) {
@@ -127,7 +128,8 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
   MOEBIUS_CHECK(tokens.size() == all && targets.size() == all,
                 "[learner] a step has {} tokens, not {} with {} targets", all, tokens.size(),
                 targets.size());
-  if (stale_gradients) clear_gradients();
+  if (stale_gradients)
+    for (const Weight weight : trained) backend->fill(params.gradient(weight), 0);
   backend->fill(buffers.statistics, 0);
   const auto rows = static_cast<std::size_t>(shape.tokens());
   const double loss_scale = 1 / static_cast<double>(all);
@@ -142,21 +144,17 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
   }
   std::array<double, 4> statistics;
   backend->read(buffers.statistics, statistics.data());
-  const double routers = static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers())) *
-                         static_cast<double>(all / rows);
   return {.loss = loss * loss_scale,
           .gradient_norm = gradient_norm(),
-          .aux = statistics[0] / routers,
-          .z = statistics[1] / routers,
+          .aux = statistics[0] / routers(),
+          .z = statistics[1] / routers(),
           .kept = statistics[2],
           .dropped = statistics[3]};
 }
 
 double Learner::Impl::gradient_norm() {
   backend->fill(buffers.norm2, 0);
-  for (std::size_t i = 0; i < params.slots().size(); ++i)
-    if (params.slots()[i].role != Role::State)
-      backend->squared_norm(params.gradient(Weight{static_cast<int>(i)}), buffers.norm2);
+  for (const Weight weight : trained) backend->squared_norm(params.gradient(weight), buffers.norm2);
   double norm2 = 0;
   backend->read(buffers.norm2, &norm2);
   return std::sqrt(norm2);

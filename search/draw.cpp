@@ -13,11 +13,11 @@ namespace {
 
 struct Glyphs {
   std::string_view across, down, corner_se, corner_sw, corner_ne, corner_nw, tee_left, tee_up,
-      tee_down, plus, dot, arrow, times;
+      tee_down, plus, dot, arrow;
 };
 // corner_se: the corner whose lines leave to the south and east, and so on.
-constexpr Glyphs kUnicode = {"─", "│", "┌", "┐", "└", "┘", "┤", "┴", "┬", "⊕", "•", "▼", "×"};
-constexpr Glyphs kAscii = {"-", "|", "+", "+", "+", "+", "+", "+", "+", "+", "*", "v", "x"};
+constexpr Glyphs kUnicode = {"─", "│", "┌", "┐", "└", "┘", "┤", "┴", "┬", "⊕", "•", "▼"};
+constexpr Glyphs kAscii = {"-", "|", "+", "+", "+", "+", "+", "+", "+", "+", "*", "v"};
 
 const Glyphs& glyphs(Charset charset) { return charset == Charset::Unicode ? kUnicode : kAscii; }
 
@@ -95,7 +95,7 @@ std::string draw_block(const Spec& spec, const LayerTypes& types, Charset charse
     text +=
         draw_sublayer(sublayer, types.get(sublayer.type), g) + indent + std::string(g.down) + "\n";
   text += indent + std::string(g.arrow) + "\n";
-  text += indent + fmt::format("{}   {} {}\n", notation(spec, types), g.times, spec.stacks);
+  text += indent + notation(spec, types) + "\n";
   return text;
 }
 

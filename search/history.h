@@ -42,7 +42,9 @@ struct Trial {
 class History {
  public:
   const std::vector<Trial>& trials() const& { return trials_; }
-  std::vector<Trial> trials() && { return std::move(trials_); }  // for (.. : study.history().trials())
+  std::vector<Trial> trials() && {
+    return std::move(trials_);
+  }                                              // for (.. : study.history().trials())
   const Trial* find(std::int64_t number) const;  // nullptr: no such trial
   void add(Trial trial);                         // number must be the next one
   void update(const Trial& trial);

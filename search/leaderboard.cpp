@@ -62,16 +62,18 @@ Summary fair_loss(const BlockResult& block) {
 std::string compare(const std::string& block, const Summary& found, const std::string& name,
                     const Summary& baseline, double noise) {
   const double gain = baseline.mean - found.mean;
+  if (!std::isfinite(noise))
+    return fmt::format("{} is {:.4f} nats {} {} (noise unknown)", block, std::abs(gain),
+                       gain > 0 ? "below" : "above", name);
   const double error =
       noise * std::sqrt(1.0 / static_cast<double>(found.n) + 1.0 / static_cast<double>(baseline.n));
-  const std::string known =
-      std::isfinite(noise) ? fmt::format("noise {:.4f}", noise) : std::string("noise unknown");
-  if (std::isfinite(error) && std::abs(gain) < 2 * error)
-    return fmt::format("{} and {} cannot be told apart: {:+.4f} nats ({})", block, name, -gain,
-                       known);
-  if (gain > 0) return fmt::format("{} beats {} by {:.4f} nats ({})", block, name, gain, known);
-  return fmt::format("no block beat {}: the best found, {}, is {:.4f} nats behind ({})", name,
-                     block, -gain, known);
+  if (std::abs(gain) < 2 * error)
+    return fmt::format("{} and {} cannot be told apart: {:+.4f} nats (noise {:.4f})", block, name,
+                       -gain, noise);
+  if (gain > 0)
+    return fmt::format("{} beats {} by {:.4f} nats (noise {:.4f})", block, name, gain, noise);
+  return fmt::format("no block beat {}: the best found, {}, is {:.4f} nats behind (noise {:.4f})",
+                     name, block, -gain, noise);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ std::string bar(double fraction, std::size_t width) {
   return std::string(full, '#') + std::string(width - full, '-');
 }
 
-ProgressDisplay::ProgressDisplay(const History& history, std::int64_t total, const LayerTypes& types)
+ProgressDisplay::ProgressDisplay(const History& history, std::int64_t total,
+                                 const LayerTypes& types)
     : types_(types),
       quiet_(log_level() < LogLevel::Info),
       live_(isatty(STDERR_FILENO) != 0),
@@ -62,7 +63,9 @@ void ProgressDisplay::count(const Trial& trial, Ending ending, double loss) {
   if (ending == Ending::Stopped) return;
   ++ended_;
   if (ending == Ending::Pruned) ++pruned_;
-  if (ending != Ending::Pruned && ending != Ending::Done) ++failed_;
+  if (ending == Ending::Infeasible) ++infeasible_;
+  failed_ +=
+      ending == Ending::Diverged || ending == Ending::OutOfMemory || ending == Ending::Failed;
   if (!std::isfinite(loss)) return;
   if (trial.number == 0) gate_ = {loss, name_of(trial)};
   if (trial.role != "baseline" && (best_.name.empty() || loss < best_.loss))
@@ -72,6 +75,7 @@ void ProgressDisplay::count(const Trial& trial, Ending ending, double loss) {
 std::string ProgressDisplay::totals() const {
   std::string text = fmt::format("{}/{} trials", ended_, std::max(total_, ended_));
   if (pruned_ > 0) text += fmt::format(", {} pruned", pruned_);
+  if (infeasible_ > 0) text += fmt::format(", {} infeasible", infeasible_);
   if (failed_ > 0) text += fmt::format(", {} failed", failed_);
   if (!best_.name.empty()) text += fmt::format("; best {:.4f} {}", best_.loss, best_.name);
   if (!gate_.name.empty()) text += fmt::format("; {} {:.4f}", gate_.name, gate_.loss);
@@ -151,7 +155,7 @@ void ProgressDisplay::started(int worker, const Trial& trial, std::int64_t steps
 }
 
 void ProgressDisplay::point(int worker, const Trial& trial, const CurvePoint& point,
-                     std::int64_t of_steps) {
+                            std::int64_t of_steps) {
   const std::lock_guard lock(mutex_);
   Running& running = running_[worker];
   if (running.block.empty()) running.block = name_of(trial);

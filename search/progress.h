@@ -56,7 +56,7 @@ class ProgressDisplay : public PoolObserver {
   const std::int64_t total_;
   std::mutex mutex_;
   std::map<int, Running> running_;
-  std::int64_t ended_ = 0, ended_before_ = 0, pruned_ = 0, failed_ = 0;
+  std::int64_t ended_ = 0, ended_before_ = 0, pruned_ = 0, infeasible_ = 0, failed_ = 0;
   Best best_, gate_;
   std::size_t drawn_ = 0;  // lines of the block on the screen
   Clock::time_point last_ = begin_ - std::chrono::hours(1);

@@ -25,7 +25,10 @@ if(TARGET moebius_model)
     PASS_REGULAR_EXPRESSION "MISS gradient/stack.0.sublayer.1.moe.router\n1 blocks, 1 missed")
 endif()
 
-# --- the command line
-if(TARGET moebius AND EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/cli/CMakeLists.txt)
+# --- the command line, and what a search survives
+if(TARGET moebius)
   add_subdirectory(cli)
+  add_test(NAME faults.killed_search
+    COMMAND ${python} -B ${CMAKE_CURRENT_SOURCE_DIR}/faults/kill_loop.py $<TARGET_FILE:moebius> --seconds 5)
+  set_tests_properties(faults.killed_search PROPERTIES TIMEOUT 300)
 endif()

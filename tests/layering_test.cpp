@@ -38,6 +38,7 @@ const std::vector<Place>& places() {
       {"Random123/", {"space/"}},
       {"xxhash.h", {"space/"}},
       {"tbb/", {"model/backends/", "search/worker_pool.cpp", "search/laws"}},
+      {"oneapi/tbb/", {"model/backends/", "search/worker_pool.cpp", "search/laws"}},
       {"oneapi/dnnl/", {"model/backends/"}},
       {"hwy/", {"model/backends/"}},
       {"omp.h", {"model/backends/", "search/worker_pool.cpp"}},

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -8,6 +7,7 @@
 #include "evaluator/evaluator.h"
 #include "evaluator/gates.h"
 #include "evaluator/report.h"
+#include "evaluator/step_time.h"
 #include "evaluator/subprocess.h"
 #include "model/catalog.h"
 #include "space/base/atomic_file.h"
@@ -33,7 +33,7 @@ void write_json(const std::filesystem::path& path, const Json& json) {
 }
 
 // Runs a program of the user's for each candidate: the task as JSON files in a directory of its
-// own, the curve and the final result as JSON lines on its standard output (docs in README).
+// own, the curve and the result as JSON lines on its standard output (evaluator/report.h).
 class Command : public Evaluator {
  public:
   explicit Command(const EvaluatorOptions& options) : options_(options) {
@@ -163,13 +163,11 @@ void Command::Run::take(const std::string& line) {
 }
 
 void Command::Run::listen(Subprocess& process) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  const double start = wall_seconds();
   std::string line;
   while (!ended_) {
     if (observer_.stop()) return end(Ending::Stopped, "stopped");
-    if (options_.timeout_seconds > 0 && elapsed() > options_.timeout_seconds)
+    if (options_.timeout_seconds > 0 && wall_seconds() - start > options_.timeout_seconds)
       return end(Ending::Failed, fmt::format("timed out after {} s", options_.timeout_seconds));
     const auto read = process.read_line(line, kPollMilliseconds);
     if (read == Subprocess::Read::End) break;
@@ -177,7 +175,6 @@ void Command::Run::listen(Subprocess& process) {
       return end(Ending::Failed, "a line of more than 1 MiB in its output");
     if (read == Subprocess::Read::Line) take(line);
   }
-  outcome_.measurement.wall_seconds = elapsed();
 }
 
 // The outcome of a program that ended by itself.
@@ -225,7 +222,9 @@ Outcome Command::Run::go() {
       {"MOEBIUS_STEPS", steps_ > 0 ? std::to_string(steps_) : ""},
       {"MOEBIUS_DATA", options_.data}};
   Subprocess process(options_.command, environment, (directory_ / "stderr.txt").string());
+  const double start = wall_seconds();
   listen(process);
+  outcome_.measurement.wall_seconds = wall_seconds() - start;
   if (ended_) process.terminate(kGraceSeconds);
   const Subprocess::Status status = process.wait();
   Measurement& measurement = outcome_.measurement;

@@ -1,4 +1,5 @@
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/library.h"
 
 namespace moebius {
 

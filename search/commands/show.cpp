@@ -37,27 +37,27 @@ std::string lineage(const History& history, const Trial& trial) {
 
 Lines measured(const Measurement& m) {
   const auto number = [](double value, Style style) { return cell_text(or_null(value), style); };
-  return {{"loss", number(m.loss, Style::Loss) + " nats per token, " +
-                       number(m.bits_per_byte, Style::Loss) + " bits per byte (" + m.split + ")"},
-          {"native loss", number(m.native_loss, Style::Loss)},
-          {"stopped at", std::isfinite(m.stopped_loss)
-                             ? fmt::format("{:.4f}, step {}", m.stopped_loss, m.stopped_step)
-                             : "-"},
-          {"causal", m.causal.empty() ? "-" : m.causal},
-          {"trained",
-           fmt::format("{} steps, {} tokens, {} FLOPs, {:.2f} epochs", m.steps,
-                       count_text(static_cast<double>(m.tokens)), count_text(m.flops), m.epochs)},
-          {"time",
-           fmt::format("{} CPU, {} wall, {} a step, {} x the gate baseline",
-                       seconds_text(m.cpu_seconds), seconds_text(m.wall_seconds),
-                       number(m.step_seconds, Style::Seconds), number(m.step_ratio, Style::Ratio))},
-          {"size", fmt::format("{} parameters, {} active, {:.2f} tokens per active parameter",
-                               count_text(static_cast<double>(m.parameters)),
-                               count_text(static_cast<double>(m.active_parameters)),
-                               m.tokens_per_active_parameter)},
-          {"memory", bytes_text(m.peak_bytes)},
-          {"routed pairs", fmt::format("{} kept, {} dropped a step", count_text(m.kept_pairs),
-                                       count_text(m.dropped_pairs))}};
+  return {
+      {"loss", number(m.loss, Style::Loss) + " nats per token, " +
+                   number(m.bits_per_byte, Style::Loss) + " bits per byte (" + m.split + ")"},
+      {"native loss", number(m.native_loss, Style::Loss)},
+      {"stopped at", std::isfinite(m.stopped_loss)
+                         ? fmt::format("{:.4f}, step {}", m.stopped_loss, m.stopped_step)
+                         : "-"},
+      {"causal", m.causal.empty() ? "-" : m.causal},
+      {"trained",
+       fmt::format("{} steps, {} tokens, {} FLOPs, {:.2f} epochs", m.steps,
+                   count_text(static_cast<double>(m.tokens)), count_text(m.flops), m.epochs)},
+      {"time", fmt::format("{} CPU, {} wall, {} a step", seconds_text(m.cpu_seconds),
+                           seconds_text(m.wall_seconds), number(m.step_seconds, Style::Seconds))},
+      {"step ratio", number(m.step_ratio, Style::Ratio)},
+      {"size", fmt::format("{} parameters, {} active, {:.2f} tokens per active parameter",
+                           count_text(static_cast<double>(m.parameters)),
+                           count_text(static_cast<double>(m.active_parameters)),
+                           m.tokens_per_active_parameter)},
+      {"memory", bytes_text(m.peak_bytes)},
+      {"routed pairs", fmt::format("{} kept, {} dropped a step", count_text(m.kept_pairs),
+                                   count_text(m.dropped_pairs))}};
 }
 
 void print_text(const StudyRow& study, const History& history, const Trial& trial) {

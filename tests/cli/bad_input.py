@@ -107,7 +107,7 @@ def main():
         (root / "taken").write_text("a file")
         (root / "glam-nano.json").write_text("mine")
         (root / "empty.txt").write_text("")
-        (root / "short.txt").write_text("x")
+        (root / "short.txt").write_text("hello")
         (root / "deep.json").write_text("[" * 100_000)
         (root / "s.json").write_text(SPACE)
         equal(run(root, "space", "check", "s.json", code=None).returncode, 0, "the space is good")

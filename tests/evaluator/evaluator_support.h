@@ -90,12 +90,9 @@ inline Candidate tiny_candidate(std::int64_t steps) {
   return candidate;
 }
 
-inline EvaluatorOptions options_for(
-    const std::string& data,
-    const std::string& backend = builtin_catalog().backends.find("cpu") ? "cpu" : "reference") {
+inline EvaluatorOptions options_for(const std::string& data) {
   EvaluatorOptions options;
   options.data = data;
-  options.backend = backend;
   options.catalog = &builtin_catalog();
   return options;
 }

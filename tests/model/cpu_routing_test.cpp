@@ -62,7 +62,7 @@ void show_experts(Lab& lab, View probs, const Groups& groups, bool renormalise, 
   lab->gather_backward(din, r, dx);
   lab->choice_backward(probs, r, renormalise, dweight, dprobs);
   const View statistics = lab.kernels().buffer(Dtype::F64, 1, 4);
-  lab->fill(statistics, 0);
+  lab->fill(statistics, 1);  // they add
   lab->router_losses(logits, probs, groups, r, statistics);
   lab->router_losses_backward(logits, probs, groups, r, r.choice.empty() ? 0 : 0.3, 0.2, dprobs,
                               dlogits);
@@ -168,6 +168,20 @@ TEST(CpuRouting, NanProbabilitiesLoseAlike) {
     Routing by_expert = lab.kernels().routing(3, 3, 3, 0);
     lab->choose_tokens(probs, {1, 3, 3, 1}, 1, {}, 0, by_expert);
     lab.show(by_expert.token);
+  });
+}
+
+// Several strips and depths of the product, and an expert without rows.
+TEST(CpuRouting, WideAndDeepExpertsAgree) {
+  expect_agreement([](Lab& lab) {
+    const Weight w = lab.kernels().declare("w", 600, 300, 3);
+    lab.kernels().attach();
+    const View x = lab.random(40, 600), y = lab.nan(40, 300);
+    Routing r = lab.kernels().routing(40, 40, 3, 0);
+    const std::int32_t offset[] = {0, 23, 23, 40};
+    lab->write(r.offset, offset);
+    lab->expert_matmul(x, r, w, y);
+    lab.show(y);
   });
 }
 

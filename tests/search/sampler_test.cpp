@@ -205,7 +205,8 @@ double mean_regret(const std::string& name, const MacroTable& table, const Space
 // search-science.md 3.6: random .257, evolution with 20 members and tournaments of 5 .072.
 TEST(Evolution, ReachesThePublishedRegretOnNasBenchMacro) {
   MacroTable table;
-  if (!read_macro_table(table)) GTEST_SKIP() << "no nas-bench-macro-cifar10.csv (set MOEBIUS_SHARED)";
+  if (!read_macro_table(table))
+    GTEST_SKIP() << "no nas-bench-macro-cifar10.csv (set MOEBIUS_SHARED)";
   EXPECT_NEAR(table.best, 93.127, 0.001);
   LayerTypes three("sub-layer type");
   for (const char* name : {"x", "y", "z"}) {

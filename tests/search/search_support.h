@@ -22,15 +22,16 @@ namespace moebius::testing_support {
 
 inline const LayerTypes& types() { return builtin_catalog().types; }
 
+// In memory where there is such a place: fsync on a busy disk would take most of the time.
+inline std::filesystem::path fast_directory() {
+  return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
+}
+
 // A directory of its own, removed at the end.
 class Folder {
  public:
   Folder() {
-    // In memory where there is such a place: fsync of a busy disk would take most of the time.
-    const std::filesystem::path memory = "/dev/shm";
-    const bool fast = access(memory.c_str(), W_OK) == 0;
-    std::string name =
-        ((fast ? memory : std::filesystem::temp_directory_path()) / "moebius-XXXXXX").string();
+    std::string name = (fast_directory() / "moebius-XXXXXX").string();
     path_ = mkdtemp(name.data());
   }
   ~Folder() { std::filesystem::remove_all(path_); }

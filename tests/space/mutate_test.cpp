@@ -166,7 +166,8 @@ TEST(Mutate, PerSublayerKnobsMoveWithTheirSubLayer) {
                                         "p");
   const auto sorted = [](const Spec& spec) {
     std::multiset<std::string> result;
-    for (const Json& sublayer : to_json(spec)["sublayers"]) result.insert(sublayer.dump());
+    const Json written = to_json(spec);
+    for (const Json& sublayer : written["sublayers"]) result.insert(sublayer.dump());
     return result;
   };
   Rng rng(6);

@@ -53,6 +53,7 @@ TEST(Baseline, BrainformersHaveThePublishedParameters) {
   EXPECT_NEAR(size("brainformer-1-1b-64e"), 29.5, 0.05);
   EXPECT_NEAR(size("brainformer-1-8b-64e"), 157.2, 0.05);
   EXPECT_NEAR(size("brainformer-2-100m-32e"), 1.30, 0.005);
+  EXPECT_NEAR(size("brainformer-2-1b-64e"), 19.9, 0.05);
 }
 
 TEST(Baseline, DenseRowsHaveThePublishedParameters) {
@@ -133,6 +134,8 @@ TEST(ScaleBlock, GivesThePapersBrainformersFromTheirProxy) {
   EXPECT_EQ(scale_block(proxy, from, scale("8b-64e")),
             baseline("brainformer-1-8b-64e", test_types()));
   EXPECT_EQ(scale_block(proxy, from, from), proxy);
+  EXPECT_EQ(scale_block(baseline("brainformer-2-100m-32e", test_types()), from, scale("8b-64e")),
+            baseline("brainformer-2-8b-64e", test_types()));
 }
 
 TEST(ScaleBlock, HeadsFollowTheRule) {

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/library.h"
 #include "model/backends/cpu/sgemm.h"
 
 #undef HWY_TARGET_INCLUDE

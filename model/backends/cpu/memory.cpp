@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/library.h"
 #include "model/backends/cpu/rowwise.h"
 
 namespace moebius::cpu {
@@ -55,7 +56,7 @@ void Cpu::read(View from, void* to) {
 
 std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,
                            const BackendOptions& options) {
-  constexpr std::int64_t kPacking = 8 << 20;  // oneDNN's copies of tiles, measured, per thread
+  constexpr std::int64_t kPacking = 4 << 20;  // oneDNN's copies of tiles, measured, per thread
   std::int64_t local = kRowwiseScratch, shared = 0, tokens = 0;  // floats
   for (const Matmul& m : matmuls) {
     if (m.weight && m.batch == 1) tokens = std::max(tokens, m.rows);

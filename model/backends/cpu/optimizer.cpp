@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/library.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/optimizer.cpp"

@@ -1,0 +1,531 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "search/dbs/connection.h"
+#include "search_support.h"
+#include "space/scale.h"
+
+namespace moebius {
+namespace {
+
+using namespace testing_support;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// Plain SQL behind the program's back.
+class RawDb {
+ public:
+  explicit RawDb(const std::string& path) { sqlite3_open(path.c_str(), &handle_); }
+  ~RawDb() { sqlite3_close(handle_); }
+  int run(const std::string& sql) {
+    return sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
+  }
+
+ private:
+  sqlite3* handle_ = nullptr;
+};
+
+class SqliteTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<ResultsDb> open(OpenMode mode = OpenMode::Create) { return open_db(path, mode); }
+  std::vector<Trial> propose(ResultsDb& db, std::int64_t study, std::int64_t first,
+                             std::int64_t count) {
+    std::vector<Trial> trials;
+    for (std::int64_t i = first; i < first + count; ++i) {
+      Trial& trial = trials.emplace_back();
+      trial.number = i;
+      trial.role = "search";
+      Rng rng(static_cast<std::uint64_t>(i));
+      trial.point = space.sample(rng);
+      trial.spec = space.resolve(trial.point);
+      trial.spec_hash = spec_hash(trial.spec);
+    }
+    db.propose(study, trials, 0);
+    return trials;
+  }
+  static Outcome ended(Ending ending, double loss) {
+    Outcome outcome;
+    outcome.ending = ending;
+    outcome.measurement.loss = outcome.measurement.stopped_loss = loss;
+    return outcome;
+  }
+  void finish(ResultsDb& db, const Trial& trial, const Outcome& outcome) {
+    db.finish(trial.id, db.claim(trial.id, "a:1"), outcome);
+  }
+  StudySettings settings(const std::string& name = "first") const {
+    return study_options(space, 10, name).settings;
+  }
+  // A study with trials of every kind, random losses and step times.
+  void fill(ResultsDb& db) {
+    const std::int64_t study = db.open_study(settings(), false).id;
+    const Ending endings[] = {Ending::Done,       Ending::Done, Ending::Pruned,
+                              Ending::Diverged,   Ending::Done, Ending::Infeasible,
+                              Ending::OutOfMemory};
+    std::vector<Trial> trials = propose(db, study, 0, 40);
+    Rng rng(1);
+    for (Trial& trial : trials) {
+      Outcome outcome = ended(endings[trial.number % 7], 1 + static_cast<double>(rng.below(20)));
+      outcome.measurement.step_seconds = 1 + static_cast<double>(rng.below(10));
+      outcome.message = "because";
+      finish(db, trial, outcome);
+    }
+  }
+
+  Folder folder;
+  const std::string path = folder.file("r.db");
+  const Space space = small_space();
+};
+
+TEST_F(SqliteTest, OpeningCreatesNothingUntilThereIsAStudy) {
+  const auto db = open();
+  EXPECT_TRUE(db->studies().empty());
+  EXPECT_FALSE(db->find_study("first"));
+  EXPECT_TRUE(db->check().empty());
+  EXPECT_EQ(error_code([&] { db->query("SELECT 1", {}, 1); }), Exit::BadInput);
+  EXPECT_THAT(folder.list(), IsEmpty());
+  EXPECT_EQ(error_code([&] { open(OpenMode::ReadOnly); }), Exit::BadInput);
+  EXPECT_THAT(folder.list(), IsEmpty());
+}
+
+TEST_F(SqliteTest, TheDirectoryIsMadeWithTheFirstStudy) {
+  const auto db = open_db(folder.file("runs/deep/r.db"), OpenMode::Create);
+  EXPECT_THAT(folder.list(), IsEmpty());
+  db->open_study(settings(), true);
+  EXPECT_THAT(folder.list(), ElementsAre("runs"));
+}
+
+TEST_F(SqliteTest, ReadingLeavesNoTrace) {
+  { fill(*open()); }
+  const auto bytes = [&] {
+    std::ostringstream text;
+    text << std::ifstream(path, std::ios::binary).rdbuf();
+    return text.str();
+  };
+  const std::string before = bytes();
+  const std::vector<std::string> files = folder.list();
+  {
+    const auto db = open(OpenMode::ReadOnly);
+    EXPECT_EQ(db->history(1).trials().size(), 40U);
+    EXPECT_EQ(db->query("SELECT count(*) FROM trial", {}, 10).rows[0][0], Json(40));
+    EXPECT_THAT(db->check(), IsEmpty());
+    EXPECT_EQ(error_code([&] { db->open_study(settings(), true); }), Exit::Storage);
+    EXPECT_EQ(error_code([&] { db->release(1, 1, false); }), Exit::Storage);
+  }
+  EXPECT_EQ(bytes(), before);
+  EXPECT_EQ(folder.list(), files);
+}
+
+TEST_F(SqliteTest, CommitsAreSynchronousWithAJournalThatThisLibraryMayUse) {
+  const auto database = [&] {
+    open()->open_study(settings(), false);
+    return sqlite::connect(path, OpenMode::Create);
+  }();
+  EXPECT_EQ(database->execAndGet("PRAGMA synchronous").getInt(), 2);
+  EXPECT_EQ(database->execAndGet("PRAGMA foreign_keys").getInt(), 1);
+  EXPECT_EQ(database->execAndGet("PRAGMA journal_mode").getString(),
+            sqlite::wal_is_safe(sqlite3_libversion_number()) ? "wal" : "truncate");
+  EXPECT_THAT(open()->describe(), HasSubstr(sqlite3_libversion()));
+}
+
+TEST(WalGate, LeavesOutTheVersionsThatCanLoseCommits) {
+  const std::map<int, bool> safe = {{3007000, false}, {3040001, false}, {3044005, false},
+                                    {3044006, true},  {3045000, false}, {3050006, false},
+                                    {3050007, true},  {3051000, false}, {3051002, false},
+                                    {3051003, true},  {3052000, false}, {3053000, true}};
+  for (const auto& [version, expected] : safe)
+    EXPECT_EQ(sqlite::wal_is_safe(version), expected) << version;
+}
+
+TEST_F(SqliteTest, ASecondOwnerIsRefusedNamingTheFirst) {
+  auto first = open();
+  first->open_study(settings(), true);
+  const auto second = open();
+  std::string line;
+  EXPECT_EQ(error_code([&] { second->open_study(settings(), true); }, &line), Exit::NotOwner);
+  EXPECT_THAT(line, HasSubstr("process " + std::to_string(getpid())));
+  EXPECT_EQ(error_code([&] { second->open_study(settings(), false); }), Exit::Done);
+  EXPECT_EQ(error_code([&] { second->open_study(settings("other"), true); }), Exit::Done);
+  first.reset();
+  EXPECT_EQ(error_code([&] { second->open_study(settings(), true); }), Exit::Done);
+}
+
+TEST_F(SqliteTest, OwnershipEndsWithTheProcess) {
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto db = open();
+    db->open_study(settings(), true);
+    (void)!write(ready[1], "x", 1);
+    pause();
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  const auto db = open();
+  std::string line;
+  EXPECT_EQ(error_code([&] { db->open_study(settings(), true); }, &line), Exit::NotOwner);
+  EXPECT_THAT(line, HasSubstr("process " + std::to_string(child)));
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  EXPECT_EQ(error_code([&] { db->open_study(settings(), true); }), Exit::Done);
+}
+
+// A writer says what it stored, and is killed; what it said is there, once, and the file is sound.
+TEST_F(SqliteTest, WhatWasAcknowledgedSurvivesKill) {
+  const std::int64_t study = open()->open_study(settings(), false).id;
+  std::set<std::int64_t> acknowledged;
+  Rng rng(5);
+  for (int round = 0; round < 25; ++round) {
+    int said[2];
+    ASSERT_EQ(pipe(said), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      const auto db = open();
+      db->open_study(settings(), true);
+      for (;;) {
+        const History history = db->history(study);
+        for (const Trial& trial : history.trials())
+          if (trial.state == TrialState::Running) db->release(trial.id, trial.attempt, true);
+        const auto number = static_cast<std::int64_t>(history.trials().size());
+        const Trial trial = history.first_open() < number ? *history.find(history.first_open())
+                                                          : propose(*db, study, number, 1)[0];
+        Outcome outcome = ended(Ending::Done, static_cast<double>(trial.number));
+        outcome.curve = {{1, 2, 3, 4}, {2, 2, 3, 4}};
+        finish(*db, trial, outcome);
+        (void)!write(said[1], &trial.number, sizeof trial.number);
+      }
+    }
+    close(said[1]);
+    usleep(static_cast<useconds_t>(rng.below(40'000)));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    for (std::int64_t number; read(said[0], &number, sizeof number) == sizeof number;)
+      EXPECT_TRUE(acknowledged.insert(number).second) << number << " was finished twice";
+    close(said[0]);
+  }
+  const auto db = open(OpenMode::ReadOnly);
+  const History history = db->history(study);
+  EXPECT_GT(acknowledged.size(), 25U);
+  for (const std::int64_t number : acknowledged) {
+    ASSERT_NE(history.find(number), nullptr) << number;
+    EXPECT_EQ(history.find(number)->loss(), static_cast<double>(number));
+    EXPECT_EQ(history.find(number)->outcome->curve.size(), 2U);
+  }
+  EXPECT_THAT(db->check(), IsEmpty());
+}
+
+// A file layer whose k-th fsync reports an I/O error, before or after it did its work.
+struct FailingSync {
+  struct Methods {
+    sqlite3_io_methods mine;  // first: what the file points to
+    const sqlite3_io_methods* real;
+  };
+  static inline int countdown = 0;
+  static inline bool after = false, always = false;
+  static inline std::map<const sqlite3_io_methods*, Methods> known;
+  static inline sqlite3_vfs vfs;
+
+  static int sync(sqlite3_file* file, int flags) {
+    const auto* real = reinterpret_cast<const Methods*>(file->pMethods)->real;
+    const bool fails = always || (countdown > 0 && --countdown == 0);
+    if (fails && !after) return SQLITE_IOERR_FSYNC;
+    const int code = real->xSync(file, flags);
+    return fails ? SQLITE_IOERR_FSYNC : code;
+  }
+  static int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out) {
+    sqlite3_vfs* base = sqlite3_vfs_find("unix");
+    const int code = base->xOpen(base, name, file, flags, out);
+    if (code != SQLITE_OK) return code;
+    Methods& methods =
+        known.try_emplace(file->pMethods, Methods{*file->pMethods, file->pMethods}).first->second;
+    methods.mine.xSync = sync;
+    file->pMethods = &methods.mine;
+    return code;
+  }
+  FailingSync() {
+    countdown = 0;
+    after = always = false;
+    vfs = *sqlite3_vfs_find("unix");
+    vfs.zName = "failing";
+    vfs.xOpen = open;
+    sqlite3_vfs_register(&vfs, 1);
+  }
+  ~FailingSync() {
+    sqlite3_vfs_register(sqlite3_vfs_find("unix"), 1);
+    sqlite3_vfs_unregister(&vfs);
+  }
+};
+
+TEST_F(SqliteTest, AFailedCommitIsReadAgainBeforeItIsRepeated) {
+  const FailingSync failing;
+  for (const bool after : {false, true})
+    for (int k = 1; k <= 12; ++k) {
+      const Folder fresh;
+      const auto db = open_db(fresh.file("r.db"), OpenMode::Create);
+      const std::int64_t study = db->open_study(settings(), false).id;
+      FailingSync::after = after;
+      FailingSync::countdown = k;
+      std::vector<Trial> trials = propose(*db, study, 0, 2);
+      const std::int64_t attempt = db->claim(trials[0].id, "a:1");
+      EXPECT_EQ(attempt, 1);
+      EXPECT_TRUE(db->finish(trials[0].id, attempt, ended(Ending::Done, 1)));
+      db->release(trials[1].id, db->claim(trials[1].id, "a:1"), false);
+      EXPECT_LE(FailingSync::countdown, 0) << "the fault was never reached";
+      FailingSync::countdown = 0;
+      const History history = db->history(study);
+      EXPECT_EQ(history.trials().size(), 2U);
+      EXPECT_EQ(history.find(0)->loss(), 1);
+      EXPECT_EQ(db->claim(trials[1].id, "a:1"), 2);
+      EXPECT_THAT(db->check(), IsEmpty());
+    }
+}
+
+TEST_F(SqliteTest, AnErrorThatStaysIsExitStorage) {
+  const FailingSync failing;
+  const auto db = open();
+  const std::int64_t study = db->open_study(settings(), false).id;
+  const std::vector<Trial> trials = propose(*db, study, 0, 1);
+  FailingSync::always = true;
+  std::string line;
+  EXPECT_EQ(error_code([&] { db->claim(trials[0].id, "a:1"); }, &line), Exit::Storage);
+  EXPECT_THAT(line, HasSubstr(path));
+  FailingSync::always = false;
+  EXPECT_EQ(db->claim(trials[0].id, "a:1"), 1);
+}
+
+TEST_F(SqliteTest, ManyProcessesCreateOneSchema) {
+  std::vector<pid_t> children;
+  for (int i = 0; i < 8; ++i) {
+    children.push_back(fork());
+    if (children.back() == 0) {
+      const auto work = [&] { open()->open_study(settings("s" + std::to_string(i)), true); };
+      _exit(static_cast<int>(error_code(work)));
+    }
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  EXPECT_EQ(open()->studies().size(), 8U);
+  EXPECT_THAT(open()->check(), IsEmpty());
+}
+
+TEST_F(SqliteTest, WaitsForALockInsteadOfFailing) {
+  const auto db = open();
+  db->open_study(settings(), true);
+  RawDb other(path);
+  ASSERT_EQ(other.run("BEGIN EXCLUSIVE"), SQLITE_OK);
+  std::atomic<bool> stored{false};
+  std::thread writer([&] {
+    db->remember(1, "k", 1);
+    stored = true;
+  });
+  usleep(100'000);
+  EXPECT_FALSE(stored);
+  other.run("COMMIT");
+  writer.join();
+  EXPECT_TRUE(stored);
+}
+
+TEST_F(SqliteTest, FilesOfOthersAndOfLaterVersionsAreRefusedUntouched) {
+  const auto refused = [&](const char* part) {
+    for (const OpenMode mode : {OpenMode::Create, OpenMode::ReadOnly}) {
+      std::string line;
+      EXPECT_EQ(error_code([&] { open(mode); }, &line), Exit::Storage);
+      EXPECT_THAT(line, HasSubstr(part));
+    }
+  };
+  { open()->open_study(settings(), false); }
+  RawDb(path).run("PRAGMA user_version = 2");
+  refused("format 2, this one knows 1");
+  std::filesystem::remove(path);
+  RawDb(path).run("CREATE TABLE mine (x); PRAGMA application_id = 7");
+  refused("not a Moebius database");
+  std::ofstream(path)
+      << "a text file, longer than a header of a database would be, really.........."
+         "....................................................................";
+  refused("not a database");
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  refused("r.db: ");
+}
+
+TEST_F(SqliteTest, DamagedFilesGiveAnErrorOrAnAnswerButNoCrash) {
+  { fill(*open()); }
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  const std::string sound = text.str();
+  Rng rng(9);
+  int refused = 0;
+  for (int i = 0; i < 150; ++i) {
+    std::string bytes = sound;
+    if (rng.below(4) == 0) bytes.resize(rng.below(bytes.size()));
+    for (std::uint64_t k = rng.below(20); k > 0 && !bytes.empty(); --k)
+      bytes[rng.below(bytes.size())] = static_cast<char>(rng.next());
+    std::ofstream(path, std::ios::binary) << bytes;
+    const Exit code = error_code([&] {
+      const auto db = open(OpenMode::ReadOnly);
+      if (!db->check().empty()) ++refused;
+      for (const StudyRow& study : db->studies()) db->history(study.id);
+      db->query("SELECT * FROM leaderboard", {}, 100);
+    });
+    EXPECT_TRUE(code == Exit::Done || code == Exit::Storage || code == Exit::BadInput)
+        << static_cast<int>(code);
+    refused += code != Exit::Done;
+  }
+  EXPECT_GT(refused, 50);
+}
+
+TEST_F(SqliteTest, TheSchemaItselfRefusesNonsense) {
+  { fill(*open()); }
+  RawDb raw(path);
+  raw.run("PRAGMA foreign_keys = ON");
+  EXPECT_NE(raw.run("UPDATE measurement SET loss = NULL WHERE ending = 'done'"), SQLITE_OK);
+  EXPECT_NE(raw.run("UPDATE measurement SET loss = 1 WHERE ending = 'pruned'"), SQLITE_OK);
+  EXPECT_NE(raw.run("UPDATE measurement SET loss = 9e999 WHERE ending = 'done'"), SQLITE_OK);
+  EXPECT_NE(raw.run("UPDATE measurement SET loss = 'low' WHERE ending = 'done'"), SQLITE_OK);
+  EXPECT_NE(raw.run("UPDATE trial SET state = 'lost'"), SQLITE_OK);
+  EXPECT_NE(raw.run("UPDATE trial SET number = 0"), SQLITE_OK);
+  EXPECT_NE(raw.run("DELETE FROM study"), SQLITE_OK);
+}
+
+TEST_F(SqliteTest, CheckNamesWhatIsBroken) {
+  { fill(*open()); }
+  const auto broken = [&](const std::string& sql, const char* part) {
+    const std::string copy = folder.file("copy.db");
+    std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing);
+    ASSERT_EQ(RawDb(copy).run(sql), SQLITE_OK) << sql;
+    EXPECT_THAT(open_db(copy, OpenMode::ReadOnly)->check(), ::testing::Contains(HasSubstr(part)))
+        << sql;
+  };
+  EXPECT_THAT(open()->check(), IsEmpty());
+  broken("DELETE FROM trial WHERE number = 5", "contiguous");
+  broken("DELETE FROM measurement WHERE trial = 3", "exactly one measurement");
+  broken("UPDATE trial SET attempt = 2 WHERE number = 0", "exactly one measurement");
+  broken("UPDATE trial SET state = 'failed' WHERE number = 0", "disagree");
+  broken("UPDATE trial SET state = 'waiting' WHERE number = 0", "not ended has a measurement");
+  broken("UPDATE trial SET spec = replace(spec, '32', '48')", "does not hash");
+  broken("DELETE FROM sublayer WHERE position = 1", "sub-layer rows");
+  broken("INSERT INTO curve VALUES (1, 9, 1, 1, 1, 1)", "never was");
+}
+
+TEST_F(SqliteTest, TheLeaderboardIsTheOrderOfTrials) {
+  const auto db = open();
+  fill(*db);
+  std::vector<Trial> order = db->history(1).trials();
+  std::sort(order.begin(), order.end(), ranks_before);
+  const QueryResult rows = db->query("SELECT number, rank, state FROM leaderboard", {}, 1000);
+  ASSERT_EQ(rows.rows.size(), order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    EXPECT_EQ(rows.rows[i][0], Json(order[i].number));
+    EXPECT_EQ(rows.rows[i][1], Json(i + 1));
+    EXPECT_EQ(rows.rows[i][2], Json(state_text(order[i].state)));
+  }
+}
+
+TEST_F(SqliteTest, ParetoHoldsWhatNothingBeats) {
+  const auto db = open();
+  fill(*db);
+  std::set<std::pair<double, double>> front;
+  const History history = db->history(1);
+  const auto cost = [](const Trial& trial) {
+    return std::pair(trial.outcome->measurement.step_seconds, trial.loss());
+  };
+  for (const Trial& trial : history.trials()) {
+    const bool beaten =
+        std::any_of(history.trials().begin(), history.trials().end(), [&](const Trial& other) {
+          return cost(other).first <= cost(trial).first &&
+                 cost(other).second <= cost(trial).second && cost(other) != cost(trial);
+        });
+    if (trial.state == TrialState::Done && !beaten) front.insert(cost(trial));
+  }
+  std::set<std::pair<double, double>> found;
+  for (const auto& row : db->query("SELECT step_seconds, loss FROM pareto", {}, 1000).rows)
+    EXPECT_TRUE(found.emplace(row[0], row[1]).second);
+  EXPECT_EQ(found, front);
+  EXPECT_GT(front.size(), 2U);
+}
+
+TEST_F(SqliteTest, LineageAndFailuresTellTheirStories) {
+  const auto db = open();
+  const std::int64_t study = db->open_study(settings(), false).id;
+  std::vector<Trial> trials = propose(*db, study, 0, 2);
+  std::vector<Trial> child{trials[1]};
+  child[0].number = 2;
+  child[0].parent = 1;
+  db->propose(study, child, 0);
+  child[0].number = 3;
+  child[0].parent = 2;
+  db->propose(study, child, 0);
+  const auto rows =
+      db->query("SELECT ancestor FROM lineage WHERE number = ? AND study = ?", {3, "first"}, 10);
+  EXPECT_THAT(rows.rows, ElementsAre(ElementsAre(3), ElementsAre(2), ElementsAre(1)));
+  Outcome outcome = ended(Ending::Diverged, 7);
+  outcome.message = "loss nan at step 7";
+  finish(*db, trials[0], outcome);
+  EXPECT_THAT(db->query("SELECT number, message FROM failures", {}, 10).rows,
+              ElementsAre(ElementsAre(0, "loss nan at step 7")));
+}
+
+TEST_F(SqliteTest, SublayersAreRows) {
+  const auto db = open();
+  const std::int64_t study = db->open_study(settings(), false).id;
+  std::vector<Trial> trials(1);
+  trials[0].role = "baseline";
+  trials[0].spec = baseline("glam-nano", types());
+  trials[0].spec_hash = spec_hash(trials[0].spec);
+  db->propose(study, trials, 0);
+  const auto rows = db->query(
+      "SELECT position, type, heads, position_kind, d_ffn, experts, gating, capacity"
+      " FROM sublayer WHERE type IN ('attn', 'moe') ORDER BY position LIMIT 2",
+      {}, 10);
+  ASSERT_EQ(rows.rows.size(), 2U);
+  for (const auto& row : rows.rows) {
+    const bool attention = row[1] == "attn";
+    EXPECT_EQ(row[2].is_null(), !attention);
+    EXPECT_EQ(row[3].is_null(), !attention);
+    EXPECT_TRUE(row[4].is_null());
+    EXPECT_EQ(row[5].is_null(), attention);
+    EXPECT_EQ(row[6].is_null(), attention);
+  }
+}
+
+TEST_F(SqliteTest, QueriesReadAndDoNothingElse) {
+  const auto db = open();
+  fill(*db);
+  EXPECT_EQ(db->query("SELECT number FROM trial ORDER BY number", {}, 7).rows.size(), 7U);
+  EXPECT_EQ(db->query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9)"
+                      " SELECT sum(i) FROM n",
+                      {}, 1)
+                .rows[0][0],
+            Json(45));
+  EXPECT_EQ(db->query("SELECT ?, ?, ?, ?;  ", {1, 2.5, "x'; DROP TABLE trial", nullptr}, 1).rows[0],
+            (std::vector<Json>{1, 2.5, "x'; DROP TABLE trial", nullptr}));
+  EXPECT_NO_THROW((void)db->query("SELECT x'ff00'", {}, 1).rows[0][0].dump());
+  for (const char* sql :
+       {"DELETE FROM trial", "UPDATE trial SET number = 1", "DROP TABLE trial",
+        "INSERT INTO note VALUES (1, 'a', '1')", "PRAGMA user_version = 5",
+        "PRAGMA table_info(trial)", "ATTACH '/tmp/x.db' AS x", "SELECT 1; SELECT 2",
+        "SELECT 1; DELETE FROM trial", "BEGIN", "VACUUM INTO '/tmp/moebius-x.db'",
+        "SELECT load_extension('x')", "", "SELEC 1", "SELECT nothing FROM trial",
+        "SELECT zeroblob(1000000000)", "CREATE TEMP TABLE x (y)"}) {
+    std::string line;
+    EXPECT_EQ(error_code([&] { db->query(sql, {}, 10); }, &line), Exit::BadInput) << sql << line;
+  }
+  EXPECT_EQ(error_code([&] { db->query("SELECT ?", {}, 10); }), Exit::BadInput);
+  EXPECT_EQ(db->history(1).trials().size(), 40U);
+}
+
+}  // namespace
+}  // namespace moebius

@@ -1,0 +1,230 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fstream>
+#include <mutex>
+
+#include "search/worker_pool.h"
+#include "search_support.h"
+
+namespace moebius {
+namespace {
+
+using namespace testing_support;
+using ::testing::HasSubstr;
+
+class PoolTest : public ::testing::Test {
+ protected:
+  Study make(std::int64_t trials) {
+    return Study(study_options(space, trials), space, types(), *db, 256);
+  }
+  bool run(Study& study, int workers) {
+    pool.workers = workers;
+    return run_pool(study, evaluator, pool, observer);
+  }
+  // All search trials end like trial 4 unless `outcome` says otherwise.
+  static bool searched(const Candidate& candidate) { return candidate.trial >= 2; }
+
+  Space space = small_space();
+  std::unique_ptr<ResultsDb> db = open_db("memory:", OpenMode::Create);
+  FakeEvaluator evaluator;
+  PoolOptions pool;
+  PoolObserver observer;
+};
+
+TEST_F(PoolTest, NeverGivesAwayMoreMemoryThanThereIs) {
+  Study study = make(30);
+  std::atomic<std::int64_t> used{0}, most{0};
+  evaluator.max_sleep = 2000;
+  evaluator.bytes = [](const Candidate& candidate) { return 300 + candidate.trial % 5 * 100; };
+  evaluator.outcome = [&](const Candidate& candidate) {
+    const std::int64_t mine = evaluator.bytes(candidate), now = used += mine;
+    for (std::int64_t seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    used -= mine;
+    return FakeEvaluator::done(candidate);
+  };
+  pool.memory_limit = 1000;
+  ASSERT_TRUE(run(study, 4));
+  EXPECT_LE(most, 1000);
+  EXPECT_GT(most, 700);  // and two at once where two fit
+}
+
+TEST_F(PoolTest, ATrialThatFitsNowhereEndsWithItsNumbers) {
+  Study study = make(6);
+  evaluator.bytes = [](const Candidate& candidate) {
+    return candidate.trial == 4 ? 3LL << 30 : 1000;
+  };
+  pool.memory_limit = 1LL << 30;
+  ASSERT_TRUE(run(study, 2));
+  const Trial large = *study.history().find(4);
+  EXPECT_EQ(large.state, TrialState::OutOfMemory);
+  EXPECT_EQ(large.outcome->message, "needs 3 GiB; limit 1 GiB");
+  EXPECT_EQ(study.history().count("search"), 6);
+}
+
+TEST_F(PoolTest, ExceptionsOfAnEvaluationAreOutcomes) {
+  Study study = make(5);
+  evaluator.outcome = [](const Candidate& candidate) -> Outcome {
+    if (candidate.trial == 2) throw std::bad_alloc();
+    if (candidate.trial == 3) throw std::runtime_error("shape mismatch");
+    if (candidate.trial == 4) throw Error(Exit::BadInput, "train.py: no such file");
+    return FakeEvaluator::done(candidate);
+  };
+  ASSERT_TRUE(run(study, 3));
+  const History history = study.history();
+  EXPECT_EQ(history.find(2)->state, TrialState::OutOfMemory);
+  EXPECT_EQ(history.find(3)->state, TrialState::Failed);
+  EXPECT_EQ(history.find(3)->outcome->message, "shape mismatch");
+  EXPECT_EQ(history.find(4)->outcome->message, "train.py: no such file");
+  EXPECT_EQ(history.find(5)->state, TrialState::Done);
+}
+
+TEST_F(PoolTest, TroubleWithTheStoreEndsThePoolAndLeavesTheRestResumable) {
+  {
+    Study study = make(20);
+    evaluator.outcome = [](const Candidate& candidate) -> Outcome {
+      if (candidate.trial == 7) throw Error(Exit::Storage, "the disk is full");
+      return FakeEvaluator::done(candidate);
+    };
+    std::string line;
+    EXPECT_EQ(error_code([&] { run(study, 3); }, &line), Exit::Storage);
+    EXPECT_EQ(line, "the disk is full");
+    EXPECT_FALSE(study.complete());
+  }
+  evaluator.outcome = FakeEvaluator::done;
+  Study study = make(20);
+  EXPECT_TRUE(run(study, 3));
+}
+
+TEST_F(PoolTest, TheGateBaselineMustFinish) {
+  Study study = make(20);
+  evaluator.outcome = [](const Candidate& candidate) -> Outcome {
+    if (candidate.trial == 0) throw std::runtime_error("no cuda");
+    return FakeEvaluator::done(candidate);
+  };
+  std::string line;
+  EXPECT_EQ(error_code([&] { run(study, 2); }, &line), Exit::NoUsableTrial);
+  EXPECT_THAT(line, HasSubstr("dense-nano is failed: no cuda"));
+}
+
+TEST_F(PoolTest, OutcomesAreShownOnlyWhenTheyAreStored) {
+  struct Watcher : PoolObserver {
+    explicit Watcher(ResultsDb& results) : db(results) {}
+    void started(int worker, const Trial&, std::int64_t steps) override {
+      EXPECT_LT(worker, 3);
+      EXPECT_EQ(steps, 100);
+      ++starts;
+    }
+    void ended(int, const Trial& trial, const Outcome& outcome) override {
+      const History history = db.history(1);
+      EXPECT_EQ(history.find(trial.number)->loss(), outcome.measurement.loss);
+      ++ends;
+    }
+    ResultsDb& db;
+    std::atomic<int> starts{0}, ends{0};
+  };
+  Study study = make(10);
+  Watcher watcher(*db);
+  pool.workers = 3;
+  EXPECT_TRUE(run_pool(study, evaluator, pool, watcher));
+  EXPECT_EQ(watcher.starts, 12);
+  EXPECT_EQ(watcher.ends, 12);
+}
+
+TEST_F(PoolTest, WeightsOfTheBestStayAndCheckpointsOfEndedTrialsGo) {
+  const Folder folder;
+  pool.checkpoints = folder.file("files");
+  Study study = make(10);
+  evaluator.outcome = [](const Candidate& candidate) {
+    std::ofstream(candidate.checkpoint) << "half-way";
+    std::ofstream(candidate.keep_weights) << "weights";
+    Outcome outcome = FakeEvaluator::done(candidate);
+    if (candidate.trial == 5) outcome.ending = Ending::Diverged;
+    return outcome;
+  };
+  EXPECT_TRUE(run(study, 2));
+  const std::vector<Artifact> kept = db->artifacts(1);
+  EXPECT_EQ(kept.size(), 5U);
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(pool.checkpoints)) {
+    EXPECT_EQ(entry.path().extension(), ".safetensors");
+    ++files;
+  }
+  EXPECT_EQ(files, 5U);
+}
+
+// A pool that gets SIGINT when the 5th trial has ended.
+void stopped_search(const std::string& path) {
+  struct Interrupter : PoolObserver {
+    void ended(int, const Trial&, const Outcome&) override {
+      if (++ends == 5) raise(SIGINT);
+    }
+    std::atomic<int> ends{0};
+  };
+  const Space space = small_space();
+  const auto db = open_db(path, OpenMode::Create);
+  Study study(study_options(space, 30), space, types(), *db, 256);
+  struct Stoppable : FakeEvaluator {
+    Outcome evaluate(const Candidate& candidate, Observer& observer) override {
+      for (int step = 0; step < 5; ++step) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (!observer.stop()) continue;
+        Outcome stopped;
+        stopped.ending = Ending::Stopped;
+        return stopped;
+      }
+      return done(candidate);
+    }
+  } evaluator;
+  Interrupter interrupter;
+  PoolOptions pool;
+  pool.workers = 3;
+  install_stop_signals();
+  if (run_pool(study, evaluator, pool, interrupter)) _exit(1);
+  for (const Trial& trial : study.history().trials())
+    if (trial.state == TrialState::Running) _exit(2);
+  if (study.history().count("search") == 30) _exit(3);
+  _exit(128 + stop_signal());
+}
+
+TEST(StopSignal, TheFirstStopsEveryTrialAndTakesNoAttempt) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const Folder folder;
+  // The death test runs this test again in another process: the file must have the same name.
+  const std::string path = (fast_directory() / "moebius-stop-signal-test.db").string();
+  const auto clean = [&] {
+    std::filesystem::remove(path);
+    std::filesystem::remove(path + "-journal");
+  };
+  clean();
+  EXPECT_EXIT(stopped_search(path), ::testing::ExitedWithCode(130), "");
+  const Space space = small_space();
+  {
+    const auto db = open_db(path, OpenMode::Create);
+    Study study(study_options(space, 30), space, types(), *db, 256);
+    FakeEvaluator evaluator;
+    PoolObserver silent;
+    EXPECT_TRUE(run_pool(study, evaluator, {2, 1, 0, ""}, silent));
+    for (const Trial& trial : study.history().trials()) EXPECT_EQ(trial.attempt, 1);
+  }
+  clean();
+}
+
+TEST(StopSignal, TheSecondEndsTheProcessAtOnce) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto twice = [](int signal) {
+    install_stop_signals();
+    raise(signal);
+    if (!stop_requested() || stop_signal() != signal) _exit(1);
+    raise(signal);
+    _exit(2);
+  };
+  EXPECT_EXIT(twice(SIGINT), ::testing::ExitedWithCode(130), "");
+  EXPECT_EXIT(twice(SIGTERM), ::testing::ExitedWithCode(143), "");
+}
+
+}  // namespace
+}  // namespace moebius
