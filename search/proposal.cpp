@@ -8,12 +8,22 @@ constexpr std::int64_t kMaxInfeasible = 100'000;
 constexpr std::int64_t kSamplerDraws =
     500;  // then uniform ones: a sampler may be stuck in a corner
 
-std::vector<const Trial*> visible_trials(const History& history, std::int64_t last) {
+// A baseline is not gated, so it may break a rule that its children would break too: then it is no
+// parent.
+bool may_breed(const ProposalContext& context, const Trial& baseline) {
+  const bool slow = context.max_step_ratio > 0 && baseline.outcome &&
+                    baseline.outcome->measurement.step_ratio > context.max_step_ratio;
+  return !slow && why_refused(context, baseline.spec).empty();
+}
+
+std::vector<const Trial*> visible_trials(const ProposalContext& context, const History& history,
+                                         std::int64_t last) {
   std::vector<const Trial*> result;
   for (const Trial& trial : history.trials()) {
+    if (!trial.final() || trial.point.empty()) continue;
     const bool baseline = trial.role == "baseline" && trial.parent < 0;
     const bool search = trial.role == "search" && trial.number <= last;
-    if ((baseline || search) && trial.final() && !trial.point.empty()) result.push_back(&trial);
+    if (search || (baseline && may_breed(context, trial))) result.push_back(&trial);
   }
   return result;
 }
@@ -28,7 +38,7 @@ std::string why_refused(const ProposalContext& context, const Spec& spec) {
 
 ProposalResult propose_trial(const ProposalContext& context, const History& history) {
   const auto number = static_cast<std::int64_t>(history.trials().size());
-  const std::vector<const Trial*> visible = visible_trials(history, number - context.lag);
+  const std::vector<const Trial*> visible = visible_trials(context, history, number - context.lag);
   const SamplerView view{context.space, visible, history.count("search"), context.trials};
   Rng rng = Rng(context.seed).split("propose", static_cast<std::uint64_t>(number));
   ProposalResult result;

@@ -16,8 +16,9 @@ struct ProposalContext {
   const Sampler& sampler;
   std::int64_t vocab = 0;
   std::int64_t lag = 4;
-  std::int64_t trials = 0;  // search trials wanted
-  std::uint64_t seed = 0;   // of the study
+  std::int64_t trials = 0;    // search trials wanted
+  std::uint64_t seed = 0;     // of the study
+  double max_step_ratio = 0;  // the step-time constraint where budgets have a clock; 0 = none
 };
 
 struct ProposalResult {

@@ -148,7 +148,8 @@ struct Study::Impl {
             vocab,
             options.settings.lag,
             options.trials,
-            options.settings.seed};
+            options.settings.seed,
+            max_step_ratio()};
   }
 
   // The first seed of the first baseline, which propose_given() gave the number 0.

@@ -50,12 +50,15 @@ int run(const Options& options) {
   print_leaderboard(board, session->db(), 10);
   print_out(verdict(board, layer_types()) + "\n");
   const std::string where = flags(session->db());
+  if (code != 0)
+    throw Error(Exit::NoUsableTrial,
+                "no search trial has a loss; why: moebius trials --sort message" + where);
   const std::int64_t best = board.rows.empty() ? 0 : board.rows.front().first().number;
   print_out(
       fmt::format("next: moebius show {}{}\n      moebius noise {}{} --seeds 3\n"
                   "      moebius export {}{} -o exports\n",
                   best, where, best, where, best, where));
-  return code;
+  return 0;
 }
 
 }  // namespace

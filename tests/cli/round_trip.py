@@ -6,6 +6,8 @@ import pathlib
 
 from cli import check, equal, finish, interrupt_after, rows, run, start, workspace
 
+SYNTHETIC = ["--evaluator", "synthetic", "--budget", "300ktok"]
+
 
 def by_hand(place):
     first = json.loads(run(place, "ask", "--space", "brainformer-nano", "--db", "h.db", "--study",
@@ -38,7 +40,7 @@ def by_hand(place):
 
 def blocks(place):
     root = pathlib.Path(place)
-    run(place, "search", "--evaluator", "synthetic", "--trials", 10, "--db", "a.db", "--study", "a")
+    run(place, "search", *SYNTHETIC, "--trials", 10, "--db", "a.db", "--study", "a")
     best = rows(place, "top", "--db", "a.db", "--where", "role = search", "--limit", 1)[0]
     path = run(place, "export", best["trial"], "--db", "a.db", "-o", "out").stdout.decode().strip()
     document = json.loads((root / path).read_text())
@@ -46,15 +48,15 @@ def blocks(place):
     equal(document["provenance"]["trial"], best["trial"], "provenance")
     run(place, "export", best["trial"], "--db", "a.db", "-o", "out", code=2)
     run(place, "export", best["trial"], "--db", "a.db", "-o", "out", "--force")
-    run(place, "search", "--evaluator", "synthetic", "--trials", 5, "--db", "b.db", "--study", "b",
+    run(place, "search", *SYNTHETIC, "--trials", 5, "--db", "b.db", "--study", "b",
         "--seed", 99, "--seed-from", path)
     second = rows(place, "trials", "--db", "b.db", "--where", "role = search")
     equal(second[0]["spec_hash"], best["spec_hash"], "--seed-from comes first")
-    run(place, "search", "--evaluator", "synthetic", "--trials", 5, "--db", "c.db", "--study", "c",
+    run(place, "search", *SYNTHETIC, "--trials", 5, "--db", "c.db", "--study", "c",
         "--seed", 98)
     out = run(place, "enqueue", path, "--db", "c.db").stdout.decode()
     number = int(out.rsplit(" ", 1)[1])
-    run(place, "search", "--evaluator", "synthetic", "--trials", 5, "--db", "c.db", "--study", "c",
+    run(place, "search", *SYNTHETIC, "--trials", 5, "--db", "c.db", "--study", "c",
         "--seed", 98)
     third = rows(place, "trials", "--db", "c.db", "--where", f"number = {number}")[0]
     equal((third["spec_hash"], third["state"]), (best["spec_hash"], "done"), "enqueue")

@@ -15,11 +15,12 @@ def tables(place, label, *options):
 
 def main():
     with workspace() as place:
-        one, two, three = tables(place, "synthetic", "--evaluator", "synthetic", "--trials", 150)
+        one, two, three = tables(place, "synthetic", "--evaluator", "synthetic", "--trials", 150,
+                             "--budget", "300ktok")
         equal(len([row for row in one if row["role"] == "search"]), 150, "search trials")
         check(two == one and three == one, "synthetic: 2 and 3 workers give the table of 1")
-        real = tables(place, "real", "--data", "builtin", "--trials", 6, "--budget", "30ktok",
-                      "--eval-tokens", 4096)
+        real = tables(place, "real", "--data", "builtin", "--trials", 6, "--budget", "10ktok", "--batch", 4,
+                      "--eval-tokens", 2048)
         done = [row for row in real[0] if row["state"] == "done"]
         check(len(done) >= 5, f"most trials really trained: {real[0]}")
         check(all(row["result_hash"] for row in done), "weights are hashed")

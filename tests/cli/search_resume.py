@@ -3,7 +3,7 @@
 from cli import BINARY, check, equal, finish, interrupt_after, run, start, table_of, workspace
 
 COMMON = ["search", "--data", "builtin", "--study", "s", "--seed", "3", "--trials", "6",
-          "--workers", "2", "--budget", "40ktok", "--eval-tokens", "4096"]
+          "--workers", "2", "--budget", "15ktok", "--batch", "4", "--eval-tokens", "2048"]
 
 
 def main():
@@ -27,8 +27,8 @@ def main():
         equal(table_of(place, "cut.db", "s"), expected, "the table of an uninterrupted run")
         equal(run(place, "check", "--db", "cut.db").stdout, b"sound\n", "check")
 
-        other = run(place, *COMMON, "--db", "cut.db", "--batch", 8, code=2)
-        check(b"/recipe/batch" in other.stderr, f"names the first difference: {other.stderr}")
+        other = run(place, *COMMON, "--db", "cut.db", "--warmup", 0.5, code=2)
+        check(b"/recipe/warmup" in other.stderr, f"names the first difference: {other.stderr}")
         # --trials is not part of the study's settings: more can be asked for.
         run(place, *[a if a != "6" else "8" for a in COMMON], "--db", "cut.db")
         longer = table_of(place, "cut.db", "s")

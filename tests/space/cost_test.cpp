@@ -94,7 +94,10 @@ TEST(Cost, RefusesWhatOverflows) {  // B23, B24
   const std::string line =
       "block: needs more than 1e15 parameters; allowed: at most 1e15 parameters";
   EXPECT_EQ(error_of([&] { cost(spec, test_types(), kRecipe, 256); }), line);
-  spec.d_model = std::int64_t{1} << 40;  // the product itself leaves 64 bits
+  // 2^48 parameters a block, 2^16 times: 64 bits would wrap to a harmless 2^43.
+  const SubLayer ffn = spec.sublayers[1];
+  spec.d_model = 1 << 24;
+  spec.sublayers.assign(8, ffn);
   EXPECT_EQ(error_of([&] { cost(spec, test_types(), kRecipe, 256); }), line);
 
   Spec wide = baseline("dense-8b-64e", test_types());
