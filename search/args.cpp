@@ -135,7 +135,8 @@ class CliArgs : public Args {
 
   // Assigns what was parsed and runs the chosen command.
   int run() {
-    complain_about_extras();
+    complain_about_options();
+    if (!run_) complain_about_words();
     for (CliArgs& child : children_)
       if (child.app_.parsed()) return child.run();
     if (given("--help") || !run_) {
@@ -143,6 +144,7 @@ class CliArgs : public Args {
       return 0;
     }
     for (const Declared& declared : options_) assign(declared);
+    complain_about_words();
     for (const Declared& declared : options_)
       if (declared.required && declared.option->count() == 0)
         bad_input(declared.name, "is required");
@@ -187,22 +189,24 @@ class CliArgs : public Args {
     return names;
   }
 
-  void complain_about_extras() const {
+  void complain_about_options() const {
     for (const std::string& word : app_.remaining()) {
-      if (word == "--") continue;
       const std::string name = word.substr(0, word.find('='));
-      if (name.starts_with("-"))
+      if (name.starts_with("-") && name != "--")
         throw Error(Exit::BadInput,
                     unknown_name("unknown option '" + shown(name) + "'", name, option_names()));
-      if (!help_.commands.empty()) {
-        std::vector<std::string> names;
-        for (const auto& command : help_.commands) names.push_back(command.name);
-        throw Error(Exit::BadInput,
-                    unknown_name("unknown command '" + shown(word) + "'", word, names) + "; see " +
-                        help_.path + " --help");
-      }
-      throw Error(Exit::BadInput,
-                  "unexpected argument '" + shown(word) + "'; see " + help_.path + " --help");
+    }
+  }
+
+  void complain_about_words() const {
+    std::vector<std::string> names;
+    for (const auto& command : help_.commands) names.push_back(command.name);
+    for (const std::string& word : app_.remaining()) {
+      if (word == "--") continue;
+      const std::string what =
+          names.empty() ? "unexpected argument '" + shown(word) + "'"
+                        : unknown_name("unknown command '" + shown(word) + "'", word, names);
+      throw Error(Exit::BadInput, what + "; see " + help_.path + " --help");
     }
   }
 

@@ -21,7 +21,8 @@ struct Proposal {
 struct SamplerView {
   const Space& space;
   const std::vector<const Trial*>&
-      visible;  // final trials in the space, by number: baselines (first seeds) and search trials
+      visible;  // final trials in the space, by number: baselines (first seeds) that keep the
+                // constraints, and search trials
                 // <= number - lag
   std::int64_t index = 0;   // search trials proposed before this one
   std::int64_t trials = 0;  // search trials asked for (--trials)

@@ -53,7 +53,11 @@ std::string Session::forecast(const RunOptions& options) {
     double seconds = options_.budget.amount;
     if (!options_.budget.timed()) {
       const Cost gate = cost(candidate.spec, layer_types(), recipe_, vocab_);
-      const double step = evaluator_->step_seconds(candidate.spec, recipe_);
+      const Trial* first = history.find(0);
+      const double known = first != nullptr && first->state == TrialState::Done
+                               ? first->outcome->measurement.step_seconds
+                               : 0;
+      const double step = known > 0 ? known : evaluator_->step_seconds(candidate.spec, recipe_);
       const StepCost each = {gate.tokens, gate.step_flops, step};
       seconds = options_.budget.unit == Budget::Unit::Virtual
                     ? 0

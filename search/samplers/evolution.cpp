@@ -9,13 +9,14 @@ namespace {
 
 using Population = std::vector<const Trial*>;
 
-// The youngest `size` trials that may have children. Age, not loss, ends a trial's membership, so
-// that a lucky loss does not breed for ever (1802.01548, section 3).
-Population youngest(const std::vector<const Trial*>& visible, std::size_t size) {
+// Those of the youngest `size` trials that may have children. Age, not loss, ends a trial's
+// membership, so that a lucky loss does not breed for ever (1802.01548, section 3); trials that
+// failed count too, or a parent all of whose children fail would never leave.
+Population parents(const std::vector<const Trial*>& visible, std::size_t size) {
   Population result;
-  for (auto trial = visible.rbegin(); trial != visible.rend() && result.size() < size; ++trial)
-    if ((*trial)->state == TrialState::Done || (*trial)->state == TrialState::Pruned)
-      result.push_back(*trial);
+  for (std::size_t i = visible.size() - std::min(size, visible.size()); i < visible.size(); ++i)
+    if (visible[i]->state == TrialState::Done || visible[i]->state == TrialState::Pruned)
+      result.push_back(visible[i]);
   return result;
 }
 
@@ -29,14 +30,14 @@ const Trial& tournament(Population members, std::size_t entrants, Rng& rng) {
   return *best;
 }
 
-// Regularised evolution. Pruned trials are members, ranked behind every finished one; those without
-// any loss (diverged, out of memory, ..) are not.
+// Regularised evolution. Pruned trials may be parents, ranked behind every finished one; those
+// without any loss (diverged, infeasible, ..) may not. Without a parent the next point is random.
 class Evolution : public Sampler {
  public:
   Proposal propose(const SamplerView& view, Rng& rng) const override {
     const std::int64_t size = std::clamp<std::int64_t>(view.trials / 5, 4, 32);
     const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size / 4));
-    const Population members = youngest(view.visible, static_cast<std::size_t>(size));
+    const Population members = parents(view.visible, static_cast<std::size_t>(size));
     if (view.index < size || members.empty()) return {view.space.sample(rng), -1, "random"};
     const Trial& parent = tournament(members, entrants, rng);
     const Trial& mate = tournament(members, entrants, rng);

@@ -112,10 +112,10 @@ TEST(Verdict, ClaimsNothingWithinTheNoise) {
 
 TEST(Verdict, JudgesByFreshSeedsAlone) {
   Board history;
-  history.add("baseline", 48, 2.00).add("baseline", 48, 2.01);
-  history.add("search", 16, 1.0).add("rerun", 16, 2.20).add("rerun", 16, 2.21);
+  for (int i = 0; i < 8; ++i) history.add("baseline", 48, 2.00);
+  history.add("search", 16, 1.90).add("rerun", 16, 2.20).add("rerun", 16, 2.20);
   EXPECT_THAT(verdict(leaderboard(history.history()), layer_types()),
-              HasSubstr("no block beat glam-nano: the best found, agaf (trial 2), is 0.2"));
+              HasSubstr("is 0.2000 nats behind"));
 }
 
 TEST(Verdict, NamesGainAndNoise) {

@@ -134,6 +134,21 @@ TEST(Evolution, PrunedTrialsRankLastAndFailuresAreNoParents) {
   EXPECT_GT(pruned, 0);
 }
 
+TEST(Evolution, AParentWhoseChildrenAllFailAgesOut) {
+  const Space space = small_space();
+  std::vector<Trial> trials = some_trials(space);
+  for (Trial& trial : trials)
+    if (trial.number > 0) trial.state = TrialState::Infeasible;
+  const auto sampler = samplers().get("evolution").make();
+  for (std::size_t known = 8; known < 30; ++known) {
+    std::vector<const Trial*> visible = pointers(trials);
+    visible.resize(known);
+    Rng rng(1);
+    const Proposal proposal = sampler->propose({space, visible, 8, 40}, rng);
+    EXPECT_EQ(proposal.parent, known == 8 ? 0 : -1) << known;
+  }
+}
+
 // The table of NAS-Bench-Macro (8 layers of 3 operations, CIFAR-10, three seeds each; Su et al.
 // 2021): accuracies by architecture.
 struct MacroTable {

@@ -6,7 +6,7 @@
 #include <deque>
 
 #include "search/worker_pool.h"
-#include "search_support.h"
+#include "study_support.h"
 
 namespace moebius {
 namespace {
@@ -16,34 +16,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 PoolObserver silent;
-
-class StudyTest : public ::testing::Test {
- protected:
-  Study make(const StudyOptions& options) { return Study(options, space, types(), *db, 256); }
-  // Asks and tells one after the other to the end.
-  void finish(Study& study) {
-    bool wait = false;
-    while (const std::optional<Trial> trial = study.ask(wait))
-      study.tell(*trial, evaluator.outcome(study.candidate(*trial)));
-    EXPECT_FALSE(wait);
-  }
-  std::vector<TableRow> finished_table(const StudyOptions& options) {
-    Study study = make(options);
-    finish(study);
-    EXPECT_TRUE(study.complete());
-    return table(study.history());
-  }
-  Spec block(std::int64_t draw) const {
-    Rng rng(static_cast<std::uint64_t>(draw));
-    Spec spec = space.resolve(space.sample(rng));
-    spec.sublayers[0] = space.resolve(Point(space.slots().size(), 0)).sublayers[0];  // attention
-    return spec;
-  }
-
-  Space space = small_space();
-  std::unique_ptr<ResultsDb> db = open_db("memory:", OpenMode::Create);
-  FakeEvaluator evaluator;
-};
 
 TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
   StudyOptions options = study_options(space, 3);
@@ -194,45 +166,6 @@ TEST_F(StudyTest, MoreTrialsContinueTheStudy) {
   const std::vector<TableRow> more = finished_table(study_options(space, 20));
   ASSERT_EQ(more.size(), 22U);
   EXPECT_TRUE(std::equal(first.begin(), first.end(), more.begin()));
-}
-
-TEST_F(StudyTest, SearchTrialsAreDistinct) {
-  Study study = make(study_options(space, 60));
-  finish(study);
-  std::set<std::string> hashes;
-  for (const Trial& trial : study.history().trials()) hashes.insert(trial.spec_hash);
-  EXPECT_EQ(hashes.size(), study.history().trials().size());
-}
-
-TEST_F(StudyTest, ASpaceMayBeExhausted) {
-  Json document = small_space_document();
-  document["block"]["sublayers"] = 2;
-  document["knobs"]["d_ffn"]["choices"] = {64, 96};
-  space = read_space(document);
-  std::set<std::string> feasible;  // every block with attention
-  Rng rng(1);
-  for (int i = 0; i < 500; ++i) {
-    const Spec spec = space.resolve(space.sample(rng));
-    if (std::any_of(spec.sublayers.begin(), spec.sublayers.end(),
-                    [](const SubLayer& layer) { return layer.type == "attn"; }))
-      feasible.insert(spec_hash(spec));
-  }
-  Study study = make(study_options(space, 100));
-  finish(study);
-  EXPECT_TRUE(study.complete());
-  EXPECT_EQ(study.history().count("search"), static_cast<std::int64_t>(feasible.size()));
-  EXPECT_GT(db->find_study("first")->redrawn, 0);
-}
-
-TEST_F(StudyTest, ConstraintsThatNothingSatisfiesAreBadInput) {
-  Json document = small_space_document();
-  document["constraints"] = {{{"metric", "parameters"}, {"max_over_baseline", 0.01}}};
-  space = read_space(document);
-  Study study = make(study_options(space, 5));
-  std::string line;
-  EXPECT_EQ(error_code([&] { finish(study); }, &line), Exit::BadInput);
-  EXPECT_THAT(line, HasSubstr("0 of 100000 samples satisfy"));
-  EXPECT_EQ(study.history().count("search"), 0);
 }
 
 TEST_F(StudyTest, SeedBlocksComeFirstAndOnce) {

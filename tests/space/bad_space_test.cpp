@@ -148,6 +148,19 @@ TEST(BadSpace, WrongDocumentsGetOneLine) {  // B12
             "s.json: must be an object; got: array of 0");
 }
 
+TEST(BadSpace, AChoiceMustBeRightForEveryTypeThatDeclaresTheField) {
+  LayerTypes types("sub-layer type");
+  LayerType narrow = testing::ffn_type();
+  narrow.fields[1].choices = {"relu"};
+  types.add("attn", testing::attn_type());
+  types.add("moe", testing::moe_type());
+  types.add("ffn", narrow);
+  EXPECT_EQ(
+      error_of([&] { Space::read(small_space(), "s.json", types); }),
+      "s.json:/knobs/activation/choices/1: unknown choice; did you mean 'relu'?; allowed: relu; "
+      "got: string \"gelu\"");
+}
+
 TEST(BadSpace, BlocksCannotReferToEachOther) {  // B13, B14: the language has no references
   Json document = small_space();
   document["defs"] = {{"a", {{"$ref", "#/defs/a"}}}};

@@ -62,6 +62,10 @@ TEST(Rng, BelowIsUniform) {
   for (const double n : count) chi2 += (n - kDraws / 7.0) * (n - kDraws / 7.0) / (kDraws / 7.0);
   EXPECT_LT(chi2, 22.5);  // 6 degrees of freedom, p = 0.001
   EXPECT_EQ(rng.below(1), 0u);
+  // Without rejection every third value below 3/4 of 2^64 would come twice as often.
+  double thirds = 0;
+  for (int i = 0; i < 6000; ++i) thirds += rng.below(std::uint64_t{3} << 62) % 3 == 0;
+  EXPECT_NEAR(thirds / 6000, 1 / 3.0, 0.03);
   EXPECT_NE(error_of([&] { rng.below(0); }, Exit::Bug), "");
 }
 
@@ -185,6 +189,7 @@ TEST(Log, KeepsLinesWholeWhateverTheThreads) {
   for (std::thread& thread : threads) thread.join();
   set_log_level(LogLevel::Quiet);
   warn("not shown");
+  log_line(LogLevel::Warning, "nor this");
   set_log_level(LogLevel::Info);
   set_log_sink(nullptr);
   EXPECT_EQ(lines.size(), 200u);

@@ -142,6 +142,14 @@ TEST(Reader, NeverCoercesAndNeverNarrows) {  // B01-B03
             "s.json:/yes: must be an integer; allowed: 1..16777216; got: true");
 }
 
+TEST(Reader, DoesNotTakeTheLargestUnsignedForMinusOne) {
+  const Json value = parse_json(R"({"a":18446744073709551615})", "s.json");
+  Problems problems("s.json");
+  Reader(value, "", problems).integer("a", -5, 5);
+  EXPECT_EQ(error_of([&] { problems.raise(); }),
+            "s.json:/a: out of range; allowed: -5..5; got: number 18446744073709551615");
+}
+
 TEST(Reader, ReportsUnknownAndMissingKeys) {  // B05, B06
   const Json value = Json::object({{"heds", 4}, {"c/d", 1}});
   Problems problems("s.json");

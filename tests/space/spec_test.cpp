@@ -161,6 +161,9 @@ TEST(Spec, IsDrawnCountedAndClassified) {
   EXPECT_EQ(family_of("dense-nano"), "dense");
   EXPECT_EQ(family_of("switch-nano"), "token_choice");
   EXPECT_EQ(family_of("brainformer-2-nano"), "expert_choice");
+  Spec mixed = baseline("brainformer-2-nano", test_types());
+  mixed.sublayers.push_back(baseline("glam-nano", test_types()).sublayers[1]);
+  EXPECT_EQ(family(mixed, test_types()), "expert_choice");  // wins over token choice
   EXPECT_EQ(causal("dense-nano"), "yes");
   EXPECT_EQ(causal("glam-nano"), "drops");
   EXPECT_EQ(causal("glam-dropless-nano"), "yes");

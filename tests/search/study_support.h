@@ -1,0 +1,40 @@
+#pragma once
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "search_support.h"
+
+namespace moebius::testing_support {
+
+class StudyTest : public ::testing::Test {
+ protected:
+  Study make(const StudyOptions& options) { return Study(options, space, types(), *db, 256); }
+  // Asks and tells one after the other to the end.
+  void finish(Study& study) {
+    bool wait = false;
+    while (const std::optional<Trial> trial = study.ask(wait))
+      study.tell(*trial, evaluator.outcome(study.candidate(*trial)));
+    EXPECT_FALSE(wait);
+  }
+  std::vector<TableRow> finished_table(const StudyOptions& options) {
+    Study study = make(options);
+    finish(study);
+    EXPECT_TRUE(study.complete());
+    return table(study.history());
+  }
+  Spec block(std::int64_t draw) const {
+    Rng rng(static_cast<std::uint64_t>(draw));
+    Spec spec = space.resolve(space.sample(rng));
+    spec.sublayers[0] = space.resolve(Point(space.slots().size(), 0)).sublayers[0];  // attention
+    return spec;
+  }
+
+  Space space = small_space();
+  std::unique_ptr<ResultsDb> db = open_db("memory:", OpenMode::Create);
+  FakeEvaluator evaluator;
+};
+
+}  // namespace moebius::testing_support
