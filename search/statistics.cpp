@@ -1,20 +1,20 @@
 #include "search/statistics.h"
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 namespace moebius {
 
 Summary summarize(const std::vector<double>& values) {
-  Summary result;
-  result.n = static_cast<std::int64_t>(values.size());
-  const double n = static_cast<double>(values.size());
-  double sum = 0, squares = 0;
-  for (const double value : values) sum += value;
-  result.mean = values.empty() ? std::nan("") : sum / n;
-  for (const double value : values) squares += (value - result.mean) * (value - result.mean);
-  result.sd = values.size() < 2 ? std::nan("") : std::sqrt(squares / (n - 1));
+  const Eigen::Map<const Eigen::ArrayXd> all(values.data(), std::ssize(values));
+  const double nan = std::nan("");
+  Summary result{all.size(), nan, nan};
+  if (result.n > 0) result.mean = all.mean();
+  if (result.n > 1)
+    result.sd = std::sqrt((all - result.mean).square().sum() / static_cast<double>(result.n - 1));
   return result;
 }
 

@@ -36,6 +36,12 @@ def by_hand(place):
     equal(sorted(set(states)), ["diverged", "done"], "states")
     equal(len([r for r in rows(place, "trials", "--db", "h.db") if r["role"] == "search"]), 3,
           "search trials")
+    failed = rows(place, "trials", "--db", "h.db", "--where", "state = diverged")[0]
+    refused = run(place, "export", failed["number"], "--db", "h.db", "-o", "none", code=2)
+    check(b"allowed: done; got: diverged" in refused.stderr, refused.stderr)
+    check(not (pathlib.Path(place) / "none").exists(), "nothing is created")
+    missing = run(place, "export", 9999, "--db", "h.db", "-o", "none", code=2)
+    check(b"no such trial" in missing.stderr, missing.stderr)
 
 
 def blocks(place):
