@@ -100,8 +100,8 @@ int Session::run(const RunOptions& options) {
   const History history = study_->history();
   // A study whose baselines alone have losses found nothing.
   const bool searched = history.count("search") > 0;
-  const bool usable = std::any_of(
-      history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
+  const bool usable =
+      std::any_of(history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
         return std::isfinite(trial.loss()) && !(searched && trial.role == "baseline");
       });
   return static_cast<int>(usable ? Exit::Done : Exit::NoUsableTrial);

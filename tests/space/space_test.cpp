@@ -217,8 +217,8 @@ TEST(Diff, NamesEveryDifferingPointer) {
 TEST(LoadSpace, NamesThePresets) {
   EXPECT_EQ(error_of([] { load_space("brainformer-nan", test_types()); }),
             "space: unknown space; did you mean 'brainformer-nano'?; allowed: "
-            "brainformer-100m-32e, brainformer-100m-32e-v32k, brainformer-mini, brainformer-nano, "
-            "or a .json file; got: brainformer-nan");
+            "brainformer-100m-32e, brainformer-100m-32e-v32k, brainformer-micro, brainformer-mini, "
+            "brainformer-nano, or a .json file; got: brainformer-nan");
   EXPECT_EQ(error_of([] { load_space("./no.json", test_types()); }),
             "./no.json: cannot be read: No such file or directory");
 }
