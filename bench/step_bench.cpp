@@ -62,7 +62,7 @@ void register_layers(const Scale& row) {
 }
 
 const bool registered = [] {
-  for (const std::string& name : {"nano", "micro"}) {
+  for (const char* name : {"nano", "micro"}) {
     const Scale row = scale(name);
     register_layers(row);
     for (const std::string& block : baseline_blocks())

@@ -150,7 +150,8 @@ int run(const Options& options) {
     info("{} is trained already; nothing to do", folder.string());
     return 0;
   }
-  const std::int64_t announced = evaluator->peak_bytes(candidate);
+  // The program and the corpus are in memory already.
+  const std::int64_t announced = peak_resident() + evaluator->peak_bytes(candidate);
   info("{}: {}, {} parameters; {}; needs {} of {} free", block.name,
        notation(block.spec, layer_types()),
        count_text(static_cast<double>(
