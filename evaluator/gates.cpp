@@ -27,7 +27,7 @@ std::string why_pruned(double loss, std::int64_t step, std::int64_t steps, doubl
 std::string why_too_slow(const StepRatio& ratio, const Candidate& candidate) {
   if (!candidate.gated || !candidate.baseline) return "";
   const double limit = candidate.baseline->max_step_ratio;
-  if (limit <= 0 || ratio.low <= limit) return "";
+  if (limit <= 0 || ratio.pairs == 0 || ratio.low <= limit) return "";
   return fmt::format(
       "step time {:.2f}x the baseline's ({:.2f}-{:.2f} over {} pairs); allowed: "
       "{:.2f}x",

@@ -1,6 +1,7 @@
 #include "model/arena.h"
 
 #include <algorithm>
+#include <new>
 
 namespace moebius {
 namespace {
@@ -31,6 +32,7 @@ View Arena::take(Dtype dtype, std::int64_t rows, std::int64_t cols, bool from_to
   std::byte* const base = dry() ? reinterpret_cast<std::byte*>(kDryBase) : base_;
   const std::int64_t capacity = (dry() ? kDryCapacity : capacity_) / kAlignment * kAlignment;
   const std::int64_t bytes = round_up(rows * cols * size_of(dtype));
+  if (dry() && bottom_ + top_ + bytes > capacity) throw std::bad_alloc();  // more than any machine
   MOEBIUS_CHECK(bottom_ + top_ + bytes <= capacity,
                 "[arena] {} B saved + {} B scratch + {} B for [{}, {}] {} exceed {} B; the dry run "
                 "planned another step than this one",

@@ -33,9 +33,13 @@ bool legal(double c) { return c >= 0.5 && std::abs(c - std::round(c)) <= 1e-9 * 
 // none.
 std::int64_t nearest_group(const GatingSite& site, std::int64_t tokens, std::int64_t size) {
   std::int64_t best = 0;
-  for (std::int64_t n = 1; n <= tokens; ++n) {
-    if (tokens % n != 0 || !legal(slots(site, n))) continue;
-    if (best == 0 || std::abs(n - size) < std::abs(best - size)) best = n;
+  for (std::int64_t divisor = 1; divisor <= tokens / divisor; ++divisor) {
+    if (tokens % divisor != 0) continue;
+    for (const std::int64_t n : {divisor, tokens / divisor}) {
+      if (!legal(slots(site, n))) continue;
+      const std::int64_t gap = std::abs(n - size), known = std::abs(best - size);
+      if (best == 0 || gap < known || (gap == known && n < best)) best = n;
+    }
   }
   return best;
 }

@@ -51,16 +51,16 @@ std::string name_of(const Standing& standing, const LayerTypes& types) {
              : first.label;
 }
 
-// The losses that a claim may use: fresh seeds where there are any.
-Summary fair_loss(const BlockResult& block) {
+// The losses that a claim may use: fresh seeds alone.
+Summary fresh_loss(const BlockResult& block) {
   std::vector<double> fresh;
   for (const Trial* trial : block.trials)
     if (trial->role == "rerun" || trial->role == "noise") fresh.push_back(trial->loss());
-  return fresh.empty() ? block.loss : summarize(fresh);
+  return summarize(fresh);
 }
 
 std::string compare(const std::string& block, const Summary& found, const std::string& name,
-                    const Summary& baseline, double noise) {
+                    const Summary& baseline, double noise, bool fresh) {
   const double gain = baseline.mean - found.mean;
   if (!std::isfinite(noise))
     return fmt::format("{} is {:.4f} nats {} {} (noise unknown)", block, std::abs(gain),
@@ -70,6 +70,9 @@ std::string compare(const std::string& block, const Summary& found, const std::s
   if (std::abs(gain) < 2 * error)
     return fmt::format("{} and {} cannot be told apart: {:+.4f} nats (noise {:.4f})", block, name,
                        -gain, noise);
+  if (gain > 0 && !fresh)
+    return fmt::format("{} looks {:.4f} nats better than {} (noise {:.4f})", block, gain, name,
+                       noise);
   if (gain > 0)
     return fmt::format("{} beats {} by {:.4f} nats (noise {:.4f})", block, name, gain, noise);
   return fmt::format("no block beat {}: the best found, {}, is {:.4f} nats behind (noise {:.4f})",
@@ -147,7 +150,7 @@ Table leaderboard_table(const Leaderboard& board, const LayerTypes& types) {
   return table;
 }
 
-std::string leaderboard_notes(const Leaderboard& board, const std::string& study) {
+std::string leaderboard_notes(const Leaderboard& board, const std::string& where) {
   std::string text;
   if (std::isfinite(board.noise))
     text += fmt::format(
@@ -155,8 +158,7 @@ std::string leaderboard_notes(const Leaderboard& board, const std::string& study
         "blocks closer than {:.4f} share a rank, marked =\n",
         board.noise, board.degrees, 2 * board.noise);
   else
-    text += fmt::format("noise unknown: no block has two seeds; run: moebius noise --study {}\n",
-                        study);
+    text += fmt::format("noise unknown: no block has two seeds; run: moebius noise{}\n", where);
   const auto any = [&](const std::string& mark) {
     return std::any_of(board.rows.begin(), board.rows.end(),
                        [&](const Standing& standing) { return standing.causal == mark; });
@@ -173,17 +175,19 @@ std::string verdict(const Leaderboard& board, const LayerTypes& types) {
     return row.first().role != "baseline" && row.first().label.empty();
   });
   if (found == board.rows.end()) return "no searched block finished";
-  const Summary loss = fair_loss(found->block);
+  const Summary repeated = fresh_loss(found->block);
+  const bool fresh = repeated.n > 0;
+  const Summary loss = fresh ? repeated : found->block.loss;
   std::vector<std::string> sentences;
   for (const Standing& row : board.rows)
     if (row.first().role == "baseline")
-      sentences.push_back(
-          compare(name_of(*found, types), loss, row.first().label, row.block.loss, board.noise));
+      sentences.push_back(compare(name_of(*found, types), loss, row.first().label, row.block.loss,
+                                  board.noise, fresh));
   std::string text = sentences.empty() ? "no baseline to compare with" : join(sentences, "\n");
-  if (loss.n == found->block.loss.n && loss.n < 3)
+  if (repeated.n < 3)
     text += fmt::format(
-        "\n{} has {} of the 3 seeds a claim needs: the seed it was chosen by flatters it",
-        name_of(*found, types), loss.n);
+        "\n{} has {} of the 3 fresh seeds a claim needs: the seed it was chosen by flatters it",
+        name_of(*found, types), repeated.n);
   return text;
 }
 

@@ -30,8 +30,9 @@ struct Leaderboard {
 Leaderboard leaderboard(const History& history);
 
 Table leaderboard_table(const Leaderboard& board, const LayerTypes& types);
-// The lines below the table: the noise, what '=' and the causal marks mean.
-std::string leaderboard_notes(const Leaderboard& board, const std::string& study);
+// The lines below the table: the noise, what '=' and the causal marks mean. `where`: the options
+// that name the study, " --db r.db --study first".
+std::string leaderboard_notes(const Leaderboard& board, const std::string& where);
 // An honest sentence about the best block found against each baseline: "no block beat dense-nano:
 // ..", "agfa beats glam-nano by 0.0312 nats (noise 0.0061)", or that they cannot be told apart. A
 // block that was run again with other seeds is judged by those alone: the seed that it was chosen

@@ -201,6 +201,11 @@ Recipe default_recipe(const Scale& scale) {
   return recipe;
 }
 
+void check_recipe(const Recipe& recipe) {
+  builtin_catalog().optimizers.get(recipe.optimizer);
+  schedule(recipe, 0, 1);
+}
+
 const LayerTypes& layer_types() { return builtin_catalog().types; }
 
 }  // namespace moebius

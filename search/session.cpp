@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/schedule.h"
 #include "search/progress.h"
 #include "search/version.h"
 #include "space/base/log.h"
@@ -21,9 +20,9 @@ void check_name(const std::string& name) {
     bad_input("--study", why, "letters, digits, _ . -, at most 64", name);
 }
 
-void check_recipe(const Recipe& recipe) {
-  builtin_catalog().optimizers.get(recipe.optimizer);
-  schedule(recipe, 0, 1);
+void refuse_elsewhere(const StudyRow& row) {
+  if (row.settings.options.value("evaluator", "proxy") == kElsewhere)
+    bad_input("--study", "is judged elsewhere; use ask and tell", "", row.settings.name);
 }
 
 Json provenance(const DataOptions& data) {
@@ -168,6 +167,7 @@ std::unique_ptr<Session> Session::reopen(DbOptions db, const DataOptions& data, 
   if (trials > 0) options.trials = trials;
   options.service = service;
   if (!service) {
+    refuse_elsewhere(row);
     EvaluatorOptions evaluator = evaluator_options(merged(data, row), session->recipe_);
     evaluator.command = recorded_options.value("command", "");
     session->make_evaluator(recorded_options.value("evaluator", "proxy"), evaluator);
@@ -183,6 +183,7 @@ std::unique_ptr<Session> Session::reopen(DbOptions db, const DataOptions& data, 
 std::unique_ptr<Session> Session::scaled(DbOptions db, const StudyRow& row, const DataOptions& data,
                                          const std::string& name, const std::string& budget,
                                          const std::vector<ScaledBlock>& blocks) {
+  refuse_elsewhere(row);
   std::unique_ptr<Session> session(new Session);
   session->db_ = db;
   session->db_.study = name;

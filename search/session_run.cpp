@@ -113,7 +113,7 @@ void print_leaderboard(const Leaderboard& board, const DbOptions& db, std::size_
   if (rows < all) table.rows.resize(rows);
   print_out(render(table, "table", terminal_width(STDOUT_FILENO, 0)));
   if (rows < all) print_out(fmt::format("({} more: moebius top{})\n", all - rows, flags(db)));
-  print_out(leaderboard_notes(board, db.study));
+  print_out(leaderboard_notes(board, flags(db)));
 }
 
 }  // namespace moebius

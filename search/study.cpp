@@ -102,7 +102,7 @@ struct Study::Impl {
     at_least("--lag", options.settings.lag, 1);
     at_least("--trials", options.trials, 0);
     at_least("--baseline-seeds", options.baseline_seeds, 1);
-    if (baselines.empty() && !space.constraints().empty())
+    if (baselines.empty() && options.trials > 0 && !space.constraints().empty())
       bad_input("--baseline", "the constraints of the space compare with a baseline",
                 "at least one");
     for (const Baseline& baseline : baselines)

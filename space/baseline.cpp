@@ -60,6 +60,7 @@ class Resolver {
     Json sublayers = Json::array();
     for (Reader sublayer : reader.array("sublayers"))
       sublayers.push_back(resolve_sublayer(sublayer));
+    if (sublayers.empty()) reader.problem_at("sublayers", "no sub-layers", "at least one");
     reader.finish();
     problems.raise();
     return read_spec({{"format", "moebius.block/1"},
@@ -74,9 +75,14 @@ class Resolver {
   void read_published(Reader& reader) {
     if (!reader.has("published")) return;
     Reader rows = reader.object("published");
+    const std::vector<Scale> table = scales();
     for (const std::string& row : rows.keys()) {
+      if (std::none_of(table.begin(), table.end(), [&](const Scale& s) { return s.name == row; }))
+        rows.problem_at(row, "unknown scale");
       Reader sizes = rows.object(row);
       for (const std::string& field : sizes.keys()) {
+        if (!is_width(field) && field != "heads" && field != "head_dim")
+          sizes.problem_at(field, "unknown size", "d_*, heads, head_dim");
         const std::int64_t size = sizes.integer(field, 1, 1 << 24);
         if (row == scale_.name) published_[field] = size;
       }
@@ -95,14 +101,16 @@ class Resolver {
     const double width = static_cast<double>(width_);
     for (const std::string& field : reader.keys()) {
       if (field == "heads") {
-        const double ratio = reader.number(field, 0, kMostRatio);
+        const double ratio = reader.number(field, 1.0 / kMostRatio, kMostRatio);
         const auto heads = std::llround(ratio * width / static_cast<double>(head_dim_));
         result[field] = published(field, std::max<std::int64_t>(1, heads));
       } else if (is_width(field)) {
-        const double ratio = reader.number(field, 0, kMostRatio);
+        const double ratio = reader.number(field, 1.0 / kMostRatio, kMostRatio);
         result[field] = published(field, rounded_width(ratio * width, kWidthStep));
       }
     }
+    for (const char* field : {"head_dim", "experts"})
+      if (reader.has(field)) reader.problem_at(field, "is set by the scale");
     if (declares(*type, "head_dim")) result["head_dim"] = head_dim_;
     if (declares(*type, "experts")) result["experts"] = scale_.experts;
     return result;

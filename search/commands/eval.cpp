@@ -18,8 +18,9 @@ struct Options {
 int run(const Options& options) {
   CheckpointModel model =
       load_model(options.checkpoint, options.db, static_cast<int>(options.threads), false);
-  const std::shared_ptr<const Corpus> corpus =
-      Corpus::open(options.data, options.tokenizer.empty() ? model.tokenizer : options.tokenizer);
+  const bool tokenized = options.data == "builtin" || options.data.ends_with(".bin");
+  const std::shared_ptr<const Corpus> corpus = Corpus::open(
+      options.data, options.tokenizer.empty() && !tokenized ? model.tokenizer : options.tokenizer);
   if (corpus->vocab() > model.vocab)
     bad_input("--data", "has more tokens than the model", fmt::format("at most {}", model.vocab),
               std::to_string(corpus->vocab()));

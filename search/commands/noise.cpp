@@ -76,7 +76,7 @@ int run(const Options& options) {
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history);
   print_table(noise_table(board, hashes), options.list);
-  if (options.list.format == "table") print_out(leaderboard_notes(board, session->db().study));
+  if (options.list.format == "table") print_out(leaderboard_notes(board, flags(session->db())));
   return 0;
 }
 

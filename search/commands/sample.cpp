@@ -80,8 +80,9 @@ int run(const Options& options) {
   const std::shared_ptr<const Tokenizer> tokenizer =
       open_tokenizer(options.tokenizer.empty() ? model.tokenizer : options.tokenizer);
   const std::int64_t vocab = std::min(tokenizer->vocab(), model.vocab);
-  const std::vector<std::int32_t> prompt =
+  std::vector<std::int32_t> prompt =
       tokenizer->encode(options.prompt.empty() ? "\n" : options.prompt);
+  if (prompt.empty()) prompt.push_back(0);  // some tokenizers drop white space
   const std::vector<std::int32_t> text = continuation(model, prompt, vocab, options);
   print_out(shown(options.prompt + tokenizer->decode(text)) + "\n");
   return 0;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "evaluator/budget.h"
 #include "search/session.h"
 #include "search/table.h"
@@ -53,7 +55,9 @@ int run(const Options& options) {
   if (code != 0)
     throw Error(Exit::NoUsableTrial,
                 "no search trial has a loss; why: moebius trials --sort message" + where);
-  const std::int64_t best = board.rows.empty() ? 0 : board.rows.front().first().number;
+  const auto found = std::find_if(board.rows.begin(), board.rows.end(),
+                                  [](const Standing& row) { return row.first().role == "search"; });
+  const std::int64_t best = found == board.rows.end() ? 0 : found->first().number;
   print_out(
       fmt::format("next: moebius show {}{}\n      moebius noise {}{} --seeds 3\n"
                   "      moebius export {}{} -o exports\n",

@@ -52,6 +52,9 @@ Run describe_check(Args& args) {
   return [name] {
     const Space space = load_space(*name, layer_types());
     const std::vector<std::string> baselines = space.baselines();
+    check_recipe(space.recipe());
+    for (const std::string& name_or_file : baselines)
+      space_baseline(space, name_or_file, layer_types());
     const SpaceSize size = space.size();
     print_out(fmt::format("{}: sound; {} points, {} blocks; baselines {}\n", space.name(),
                           exact_text(size.points), exact_text(size.distinct),

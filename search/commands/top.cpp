@@ -21,7 +21,7 @@ Command commands_top() {
               const History history = results->history(pick_study(*results, *db).id);
               const Leaderboard board = leaderboard(history);
               print_table(leaderboard_table(board, layer_types()), *list);
-              if (list->format == "table") print_out(leaderboard_notes(board, db->study));
+              if (list->format == "table") print_out(leaderboard_notes(board, flags(*db)));
               return 0;
             };
           }};

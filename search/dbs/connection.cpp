@@ -134,7 +134,11 @@ bool wal_is_safe(int version) {
 std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode) {
   const bool writes = mode == OpenMode::Create;
   if (writes) refuse_network_file_system(path);
-  const int flags = writes ? SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE : SQLite::OPEN_READONLY;
+  // After a kill inside a commit even a reader has to roll the journal back; query_only below keeps
+  // its SQL from writing.
+  const bool recovers = writes || access(path.c_str(), W_OK) == 0;
+  const int flags = (recovers ? SQLite::OPEN_READWRITE : SQLite::OPEN_READONLY) |
+                    (writes ? SQLite::OPEN_CREATE : 0);
   auto database = std::make_unique<SQLite::Database>(path, flags | SQLite::OPEN_FULLMUTEX);
   sqlite3_extended_result_codes(database->getHandle(), 1);
   sqlite3_busy_handler(database->getHandle(), wait_for_lock, nullptr);

@@ -60,11 +60,15 @@ std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matm
   std::int64_t local = kRowwiseScratch, shared = 0, tokens = 0;  // floats
   for (const Matmul& m : matmuls) {
     if (m.weight && m.batch == 1) tokens = std::max(tokens, m.rows);
-    if (!m.weight) local = std::max(local, attention_scratch(sequence_of(m)));
+    if (m.weight) continue;
+    local = std::max(local, attention_scratch(sequence_of(m)));
+    shared = std::max(shared, m.batch * 32);  // gradients of the relative bias
   }
   for (const ParamSlot& s : params.slots()) {
     shared = std::max(shared, update_scratch(s.rows, s.cols));
-    if (s.role == Role::Embedding) shared = std::max(shared, loss_scratch(tokens, s.rows));
+    if (s.role != Role::Embedding) continue;
+    const std::int64_t gains = ceil_div(tokens, Crew::grain(s.cols)) * s.cols;  // of a norm
+    shared = std::max({shared, gains, loss_scratch(tokens, s.rows)});
   }
   const std::int64_t threads = std::max(1, options.threads);
   return threads * (local * size_of(Dtype::F32) + kPacking) + shared * size_of(Dtype::F32);
