@@ -11,6 +11,7 @@ namespace moebius {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // A history of finished trials; specs differ by d_model.
 class Board {
@@ -122,8 +123,17 @@ TEST(Verdict, NamesGainAndNoise) {
   Board history;
   history.add("baseline", 48, 2.00).add("baseline", 48, 2.01).add("search", 16, 1.5);
   const std::string text = verdict(leaderboard(history.history()), layer_types());
-  EXPECT_THAT(text, HasSubstr("beats glam-nano by 0.5050 nats (noise 0.0071)"));
-  EXPECT_THAT(text, HasSubstr("1 of the 3 seeds"));
+  EXPECT_THAT(text, HasSubstr("looks 0.5050 nats better than glam-nano (noise 0.0071)"));
+  EXPECT_THAT(text, HasSubstr("0 of the 3 fresh seeds"));
+}
+
+TEST(Verdict, ClaimsAGainOnlyByFreshSeeds) {
+  Board history;
+  history.add("baseline", 48, 2.00).add("baseline", 48, 2.01).add("search", 16, 1.5);
+  history.add("noise", 16, 1.6).add("noise", 16, 1.6).add("noise", 16, 1.6);
+  const std::string text = verdict(leaderboard(history.history()), layer_types());
+  EXPECT_THAT(text, HasSubstr("beats glam-nano by 0.4050 nats"));
+  EXPECT_THAT(text, Not(HasSubstr("a claim needs")));
 }
 
 }  // namespace
