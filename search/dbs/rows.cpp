@@ -171,8 +171,8 @@ bool insert_trial(SQLite::Database& database, std::int64_t study, Trial& trial) 
   Bound insert(database,
                "INSERT INTO trial (study, number, role, label, spec, spec_hash, op, seed, point,"
                " parent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-               study, trial.number, trial.role, trial.label, exact_json(trial.spec), trial.spec_hash,
-               trial.op, trial.seed);
+               study, trial.number, trial.role, trial.label, exact_json(trial.spec),
+               trial.spec_hash, trial.op, trial.seed);
   trial.point.empty() ? insert.push_null() : insert.push(Json(trial.point));
   trial.parent < 0 ? insert.push_null() : insert.push(trial.parent);
   insert.exec();
