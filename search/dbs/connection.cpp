@@ -80,9 +80,14 @@ int integer_pragma(SQLite::Database& database, const std::string& name) {
 
 // Empty file -> current version, in one transaction. A file of another program is left alone.
 void migrate(SQLite::Database& database, const std::string& path, OpenMode mode) {
-  int version = integer_pragma(database, "user_version");
-  const int application = integer_pragma(database, "application_id");
-  const int tables = database.execAndGet("SELECT count(*) FROM sqlite_schema").getInt();
+  int version = 0, application = 0, tables = 0;
+  {
+    // All three as of one moment: another process may be creating the schema.
+    const SQLite::Transaction snapshot(database, SQLite::TransactionBehavior::DEFERRED);
+    version = integer_pragma(database, "user_version");
+    application = integer_pragma(database, "application_id");
+    tables = database.execAndGet("SELECT count(*) FROM sqlite_schema").getInt();
+  }
   const bool fresh = application == 0 && version == 0 && tables == 0;
   if (application != kApplicationId && !fresh)
     throw Error(Exit::Storage, path + ": is not a Moebius database; name another file");
