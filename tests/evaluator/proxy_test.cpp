@@ -308,6 +308,7 @@ TEST(StepTimeGate, RejectsOnlyASettledRatio) {
             "step time 1.42x the baseline's (1.40-1.45 over 9 pairs); allowed: 1.00x");
   EXPECT_EQ(why_too_slow({1.42, 0.99, 1.80, 9, {}}, candidate), "");
   EXPECT_EQ(why_too_slow({0.90, 0.88, 0.95, 9, {}}, candidate), "");
+  EXPECT_EQ(why_too_slow({1.42, 1.42, 1.42, 0, {}}, candidate), "");  // resumed: not measured again
   candidate.baseline->max_step_ratio = 0;
   EXPECT_EQ(why_too_slow({9, 9, 9, 9, {}}, candidate), "");
   candidate.baseline->max_step_ratio = 1;
