@@ -17,7 +17,7 @@ namespace moebius {
 // with.
 struct GateBaseline {
   Spec spec;
-  double step_seconds = 0;        // measured once per study, stored
+  double step_seconds = 0;        // by the budget's clock, measured once per study, stored
   std::vector<CurvePoint> curve;  // its quarter is the quality gate
   std::int64_t steps = 0;
   double margin = 0.02;       // nats a candidate may be worse at a quarter
@@ -64,13 +64,14 @@ class Evaluator {
   virtual void check(const Recipe& /*recipe*/) const {}
   virtual std::int64_t peak_bytes(
       const Candidate& candidate) const = 0;  // pre-flight, no allocation
-  // CPU seconds of one optimizer step of the gate baseline, measured; 0 when the evaluator has no
-  // clock.
-  virtual double step_seconds(const Spec& spec, const Recipe& recipe) {
-    (void)spec;
-    (void)recipe;
+  // CPU (or wall) seconds of one optimizer step of the gate baseline, measured; 0 when the
+  // evaluator has no clock.
+  virtual double step_seconds(const Spec& /*spec*/, const Recipe& /*recipe*/, bool /*wall*/) {
     return 0;
   }
+  // Whether a search trial's step is timed beside the baseline's, where the budget has a clock:
+  // else nothing judges a step-time constraint.
+  virtual bool compares_steps() const { return true; }
   virtual Outcome evaluate(const Candidate& candidate, Observer& observer) = 0;
 };
 

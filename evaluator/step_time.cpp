@@ -31,20 +31,19 @@ class Samples {
   Samples(Learner& learner, const Timing& timing) : learner_(learner), timing_(timing) {}
 
   void step(const TokenWindows& batch, std::int64_t t) {
-    const CpuClock clock(timing_.threads);
-    const double cpu = clock.seconds(), wall = wall_seconds();
+    const double start = now();
     learner_.train(batch.tokens, batch.targets, t, kSchedule);
-    cpu_.push_back(clock.seconds() - cpu);
-    wall_.push_back(wall_seconds() - wall);
+    seconds_.push_back(now() - start);
   }
-  void forget() { cpu_.clear(), wall_.clear(); }
-  const std::vector<double>& cpu() const { return cpu_; }
-  StepTime medians() const { return {quantile(cpu_, 0.5), quantile(wall_, 0.5)}; }
+  void forget() { seconds_.clear(); }
+  const std::vector<double>& seconds() const { return seconds_; }
 
  private:
+  double now() const { return timing_.wall ? wall_seconds() : CpuClock(timing_.threads).seconds(); }
+
   Learner& learner_;
   const Timing& timing_;
-  std::vector<double> cpu_, wall_;
+  std::vector<double> seconds_;
 };
 
 // The same batches to each in turn.
@@ -74,25 +73,20 @@ double wall_seconds() { return clock_seconds(CLOCK_MONOTONIC); }
 StepRatio ratio_of(const std::vector<double>& candidate, const std::vector<double>& baseline) {
   std::vector<double> ratios;
   for (std::size_t i = 0; i < candidate.size(); ++i) ratios.push_back(candidate[i] / baseline[i]);
-  return {quantile(ratios, 0.5),
-          quantile(ratios, 0.25),
-          quantile(ratios, 0.75),
-          static_cast<int>(ratios.size()),
-          {}};
+  return {quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75),
+          static_cast<int>(ratios.size())};
 }
 
-StepTime time_steps(Learner& learner, const Timing& timing) {
+double time_steps(Learner& learner, const Timing& timing) {
   Samples samples(learner, timing);
   take_samples({&samples}, timing);
-  return samples.medians();
+  return quantile(samples.seconds(), 0.5);
 }
 
 StepRatio compare_steps(Learner& candidate, Learner& baseline, const Timing& timing) {
   Samples a(candidate, timing), b(baseline, timing);
   take_samples({&a, &b}, timing);
-  StepRatio ratio = ratio_of(a.cpu(), b.cpu());
-  ratio.candidate = a.medians();
-  return ratio;
+  return ratio_of(a.seconds(), b.seconds());
 }
 
 }  // namespace moebius

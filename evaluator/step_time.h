@@ -22,17 +22,11 @@ class CpuClock {
 };
 double wall_seconds();  // monotonic
 
-// One optimizer step, medians in seconds.
-struct StepTime {
-  double cpu = 0, wall = 0;
-};
-
 // Candidate over baseline: median and quartiles of the ratios of neighbouring steps, which drift of
 // the machine leaves alone.
 struct StepRatio {
   double median = 1, low = 1, high = 1;
   int pairs = 0;
-  StepTime candidate;
 };
 // Quartiles of the ratios of paired samples.
 StepRatio ratio_of(const std::vector<double>& candidate, const std::vector<double>& baseline);
@@ -44,9 +38,11 @@ struct Timing {
   const Recipe& recipe;
   double seconds = 2;
   int threads = 1;
+  bool wall = false;  // the clock that steps are measured by; else CPU
 };
 // These train the learners: throw them away afterwards.
-StepTime time_steps(Learner& learner, const Timing& timing);
+// Seconds of one optimizer step, the median.
+double time_steps(Learner& learner, const Timing& timing);
 // A B A B ..
 StepRatio compare_steps(Learner& candidate, Learner& baseline, const Timing& timing);
 

@@ -63,6 +63,7 @@ class Session {
   void make_evaluator(const std::string& name, EvaluatorOptions options);
   void make_study(StudyOptions options);
   std::string forecast(const RunOptions& options);
+  std::string why_no_step_time(const History& history) const;
 
   DbOptions db_;
   std::optional<Space> space_;

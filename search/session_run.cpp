@@ -57,7 +57,8 @@ std::string Session::forecast(const RunOptions& options) {
       const double known = first != nullptr && first->state == TrialState::Done
                                ? first->outcome->measurement.step_seconds
                                : 0;
-      const double step = known > 0 ? known : evaluator_->step_seconds(candidate.spec, recipe_);
+      const double step =
+          known > 0 ? known : evaluator_->step_seconds(candidate.spec, recipe_, false);
       const StepCost each = {gate.tokens, gate.step_flops, step};
       seconds = options_.budget.unit == Budget::Unit::Virtual
                     ? 0
@@ -73,10 +74,34 @@ std::string Session::forecast(const RunOptions& options) {
   return text + fmt::format("; study {} in {}", db_.study, db_.db);
 }
 
+// "" or why search trials that are still to come may be slower than the space allows, and what to
+// do about it.
+std::string Session::why_no_step_time(const History& history) const {
+  const auto limit =
+      std::find_if(space_->constraints().begin(), space_->constraints().end(),
+                   [](const Constraint& constraint) { return constraint.metric == "step_time"; });
+  const bool searches =
+      history.count("search") < options_.trials ||
+      std::any_of(history.trials().begin(), history.trials().end(),
+                  [](const Trial& trial) { return trial.role == "search" && !trial.final(); });
+  const bool compares = evaluator_->compares_steps();
+  if (!searches || limit == space_->constraints().end() || (compares && options_.budget.timed()))
+    return "";
+  return fmt::format(
+      "not applied: the step-time constraint of {} (at most {:g} x the baseline's): {}",
+      space_->name(), limit->max_over_baseline,
+      compares ? fmt::format("with --budget {} steps are not timed; a budget in seconds, as in "
+                             "--budget 20s, applies it",
+                             to_string(options_.budget))
+               : "an external trainer's steps are not timed beside the baseline's; let it end a "
+                 "slow trial with \"ending\": \"infeasible\"");
+}
+
 int Session::run(const RunOptions& options) {
   MOEBIUS_CHECK(evaluator_ != nullptr, "[session] study {} is judged elsewhere", db_.study);
   install_stop_signals();
   info("{}", forecast(options));
+  if (const std::string line = why_no_step_time(study_->history()); !line.empty()) info("{}", line);
   PoolOptions pool;
   pool.workers = static_cast<int>(options.workers);
   pool.threads_per_trial = evaluator_options_.threads;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kKeptWeights = 5;
 constexpr const char* kStepSeconds = "baseline_step_seconds";
+constexpr const char* kWallStepSeconds = "baseline_wall_step_seconds";
 constexpr const char* kService = "service";
 
 std::string process_owner() {
@@ -91,7 +92,7 @@ struct Study::Impl {
     release_dead();
     history = db.history(row.id);
     propose_given();
-    step_seconds = number_or_zero(db.remember(row.id, kStepSeconds, Json()));
+    step_seconds = number_or_zero(db.remember(row.id, step_seconds_key(), Json()));
   }
 
   void check_options() {
@@ -207,6 +208,9 @@ struct Study::Impl {
     return claim(trials.front());
   }
 
+  bool by_wall() const { return options.budget.unit == Budget::Unit::Wall; }
+  const char* step_seconds_key() const { return by_wall() ? kWallStepSeconds : kStepSeconds; }
+
   double max_step_ratio() const {
     for (const Constraint& constraint : space.constraints())
       if (constraint.metric == "step_time" && options.budget.timed())
@@ -248,9 +252,10 @@ void Study::prepare(Evaluator& evaluator) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
   if (me.baselines.empty() || !me.options.budget.timed() || me.step_seconds > 0) return;
-  const double measured = evaluator.step_seconds(me.baselines.front().spec, me.recipe);
+  const double measured =
+      evaluator.step_seconds(me.baselines.front().spec, me.recipe, me.by_wall());
   if (measured > 0)
-    me.step_seconds = number_or_zero(me.db.remember(me.row.id, kStepSeconds, measured));
+    me.step_seconds = number_or_zero(me.db.remember(me.row.id, me.step_seconds_key(), measured));
 }
 
 std::optional<Trial> Study::ask(bool& wait) {

@@ -49,6 +49,7 @@ class Command : public Evaluator {
   std::string data_hash() const override { return hash_hex(options_.data); }
   // Unknown: the program runs beside us.
   std::int64_t peak_bytes(const Candidate&) const override { return 0; }
+  bool compares_steps() const override { return false; }
   Outcome evaluate(const Candidate& candidate, Observer& observer) override;
 
  private:

@@ -37,7 +37,7 @@ class Proxy : public Evaluator {
     check_windows(*corpus_, Split::Validation, recipe.batch, recipe.seq);
   }
   std::int64_t peak_bytes(const Candidate& candidate) const override;
-  double step_seconds(const Spec& spec, const Recipe& recipe) override;
+  double step_seconds(const Spec& spec, const Recipe& recipe, bool wall) override;
   Outcome evaluate(const Candidate& candidate, Observer& observer) override;
 
  private:
@@ -105,10 +105,10 @@ std::string Proxy::why_too_large(const Candidate& candidate) const {
       bytes_text(needed - memory.total()), bytes_text(limit));
 }
 
-double Proxy::step_seconds(const Spec& spec, const Recipe& recipe) {
+double Proxy::step_seconds(const Spec& spec, const Recipe& recipe, bool wall) {
   check(recipe);
-  return time_steps(*learner(spec, recipe, 0), {*corpus_, recipe, kTimingSeconds, options_.threads})
-      .cpu;
+  return time_steps(*learner(spec, recipe, 0),
+                    {*corpus_, recipe, kTimingSeconds, options_.threads, wall});
 }
 
 Json Proxy::identity(const Candidate& candidate) const {
@@ -134,21 +134,19 @@ Progress Proxy::begin(const Candidate& candidate, const Cost& cost, StepRatio& r
   const Recipe& recipe = candidate.recipe;
   StepCost step{cost.tokens, cost.step_flops, 0};
   if (budget.timed()) {
-    const bool wall = budget.unit == Budget::Unit::Wall;
     const Timing timing{*corpus_, recipe, std::min(kTimingSeconds, kTimingShare * budget.amount),
-                        options_.threads};
+                        options_.threads, budget.unit == Budget::Unit::Wall};
     const double stored = candidate.baseline ? candidate.baseline->step_seconds : 0;
     if (measures(candidate)) {
       ratio = compare_steps(*learner(candidate.spec, recipe, 0),
                             *learner(candidate.baseline->spec, recipe, 0), timing);
       progress.step_ratio = ratio.median;
-      step.seconds = wall ? ratio.candidate.wall : stored * ratio.median;
-    } else if (wall || stored <= 0) {
-      const StepTime time = time_steps(*learner(candidate.spec, recipe, 0), timing);
-      step.seconds = wall ? time.wall : time.cpu;
-    } else {
+      step.seconds = stored * ratio.median;
+    } else if (stored > 0) {
       step.seconds = stored;
       progress.step_ratio = 1;
+    } else {
+      step.seconds = time_steps(*learner(candidate.spec, recipe, 0), timing);
     }
   }
   progress.steps = steps_of(budget, step);

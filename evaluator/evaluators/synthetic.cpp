@@ -76,7 +76,7 @@ class Synthetic : public Evaluator {
   std::int64_t peak_bytes(const Candidate&) const override { return 1 << 20; }
   // Seconds that a step would take: more for wider blocks and for experts. What budgets in seconds
   // and the step-time gate go by, so that they too give the same search every time.
-  double step_seconds(const Spec& spec, const Recipe& recipe) override {
+  double step_seconds(const Spec& spec, const Recipe& recipe, bool) override {
     double layers = 0;
     for (const SubLayer& layer : spec.sublayers)
       layers += layer.type == "moe" ? 1.4 : layer.type == "attn" ? 1.0 : 0.8;
@@ -97,7 +97,7 @@ Outcome Synthetic::evaluate(const Candidate& candidate, Observer& observer) {
   Measurement& measurement = outcome.measurement;
   put_cost(static_cost, measurement);
   measurement.peak_bytes = peak_bytes(candidate);
-  measurement.step_seconds = step_seconds(spec, candidate.recipe);
+  measurement.step_seconds = step_seconds(spec, candidate.recipe, false);
   const Rng block(derive_key(0, spec_hash(spec)));
   Rng rng = block.split("seed", candidate.seed);
   const double nan_draw = 100 * rng.uniform(), oom_draw = 100 * rng.uniform();
@@ -111,7 +111,7 @@ Outcome Synthetic::evaluate(const Candidate& candidate, Observer& observer) {
   if (candidate.baseline && candidate.baseline->step_seconds > 0 && candidate.budget.timed()) {
     const double ratio = measurement.step_seconds / candidate.baseline->step_seconds;
     measurement.step_ratio = ratio;
-    if (const auto why = why_too_slow({ratio, ratio, ratio, 1, {}}, candidate); !why.empty())
+    if (const auto why = why_too_slow({ratio, ratio, ratio, 1}, candidate); !why.empty())
       return end(Ending::Infeasible, why);
   }
   const StepCost step_cost{static_cost.tokens, static_cost.step_flops, measurement.step_seconds};

@@ -63,7 +63,7 @@ Plan plan(const Options& options, const Space& space, const Recipe& recipe,
   evaluator->check(recipe);
   Plan result;
   result.step_seconds =
-      evaluator->step_seconds(space_baseline(space, kBaselines[0], layer_types()), recipe);
+      evaluator->step_seconds(space_baseline(space, kBaselines[0], layer_types()), recipe, false);
   const auto trials = static_cast<double>(
       kSearchTrials + kFreshSeeds + kBaselineSeeds * static_cast<std::int64_t>(kBaselines.size()));
   const double ratio = mean_step_ratio(space, recipe, evaluator->vocab());

@@ -20,7 +20,7 @@ void describe_options(Args& args, Options& options) {
   args.option("--trials N", request.trials, 0, 1'000'000, "search trials of the study");
   args.option("--workers N", options.run.workers, 1, 64, "trials at the same time");
   args.option("--budget BUDGET", request.budget,
-              "of each trial: 500steps, 300ktok, 2e12flop, 20s (CPU), 20s:wall, 20s:virtual@h200");
+              "of each trial: 500steps, 300ktok, 2e12flop, 20s (CPU), 20s:wall");
   args.option("--seed N", request.seed, 0, std::int64_t{1} << 62, "of the study");
   args.choice("--sampler", request.sampler, samplers().names(), "who proposes blocks");
   args.option("--lag N", request.lag, 1, 1024,

@@ -104,7 +104,7 @@ TEST(Synthetic, SettingsAreChecked) {
 TEST(Synthetic, TimedBudgetsAndGatesAreDeterministic) {
   Candidate candidate = tiny_candidate(0);
   candidate.budget = {Budget::Unit::Cpu, 20, ""};
-  const double seconds = make()->step_seconds(candidate.spec, candidate.recipe);
+  const double seconds = make()->step_seconds(candidate.spec, candidate.recipe, false);
   const Outcome outcome = evaluate(candidate);
   EXPECT_EQ(outcome.measurement.steps, static_cast<std::int64_t>(20 / seconds));
   candidate.gated = true;

@@ -88,9 +88,9 @@ class FakeEvaluator : public Evaluator {
  public:
   std::int64_t vocab() const override { return 256; }
   std::int64_t peak_bytes(const Candidate& candidate) const override { return bytes(candidate); }
-  double step_seconds(const Spec&, const Recipe&) override {
+  double step_seconds(const Spec&, const Recipe&, bool wall) override {
     ++timings;
-    return 0.01;
+    return wall ? 0.03 : 0.01;
   }
   Outcome evaluate(const Candidate& candidate, Observer& observer) override {
     observer.planned(candidate.fixed_steps > 0 ? candidate.fixed_steps : 100);

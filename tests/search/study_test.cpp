@@ -289,6 +289,15 @@ TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
   EXPECT_DOUBLE_EQ(candidate.baseline->step_seconds, 0.01);
 }
 
+TEST_F(StudyTest, ABudgetInWallSecondsGoesByTheBaselinesWallTime) {
+  StudyOptions options = study_options(space, 2);
+  options.budget = parse_budget("20s:wall");
+  bool wait = false;
+  Study study = make(options);
+  study.prepare(evaluator);
+  EXPECT_DOUBLE_EQ(study.candidate(*study.ask(wait)).baseline->step_seconds, 0.03);
+}
+
 TEST_F(StudyTest, AskedTrialsOutliveTheirProcessButASearchTakesThemForLost) {
   StudyOptions options = study_options(space, 2);
   options.service = true;
