@@ -108,6 +108,11 @@ void describe(Args& args, DataOptions& options) {
               "limit for all trials, as in 20GiB; default: free memory");
 }
 
+void describe_parallel(Args& args, DataOptions& options) {
+  describe(args, options);
+  args.option("--workers N", options.workers, 1, 64, "trials at the same time");
+}
+
 EvaluatorOptions evaluator_options(const DataOptions& options, const Recipe& recipe) {
   EvaluatorOptions result;
   result.data = options.data;

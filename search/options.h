@@ -36,8 +36,11 @@ std::string files_of(const DbOptions& options);
 struct DataOptions {
   std::string data, tokenizer, memory;
   std::int64_t threads = 1, vocab = 0;
+  std::int64_t workers = 1;  // trials at the same time
 };
 void describe(Args& args, DataOptions& options);
+// These and --workers.
+void describe_parallel(Args& args, DataOptions& options);
 EvaluatorOptions evaluator_options(const DataOptions& options, const Recipe& recipe);
 
 // --lr, --batch and the other fields of a recipe; only those given replace the base's.

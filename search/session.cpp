@@ -82,6 +82,18 @@ DataOptions merged(DataOptions data, const StudyRow& row) {
 
 }  // namespace
 
+void Session::take_workers(const DataOptions& data, std::int64_t lag) {
+  if (data.workers > lag)
+    bad_input("--workers",
+              "more trials at once than the lag of the study, which --lag sets when it is made",
+              fmt::format("1..{}", lag), std::to_string(data.workers));
+  // Only the process as a whole counts the time of a trial's helper threads.
+  if (data.workers > 1 && data.threads > 1)
+    bad_input("--threads", "the CPU time of a trial is not known beside other trials",
+              "1, or --workers 1", std::to_string(data.threads));
+  workers_ = data.workers;
+}
+
 void Session::make_evaluator(const std::string& name, EvaluatorOptions options) {
   if (name == kElsewhere) return;
   options.directory = files_of(db_);
@@ -110,6 +122,7 @@ std::unique_ptr<Session> Session::open(const StudyRequest& request) {
     session->space_ = Space::read(document, request.space, layer_types());
   }
   const Space& space = *session->space_;
+  session->take_workers(request.data, request.lag);
   session->db_ = request.db;
   if (session->db_.study.empty()) session->db_.study = space.name();
   check_name(session->db_.study);
@@ -168,6 +181,7 @@ std::unique_ptr<Session> Session::reopen(DbOptions db, const DataOptions& data, 
   options.service = service;
   if (!service) {
     refuse_elsewhere(row);
+    session->take_workers(data, row.settings.lag);
     EvaluatorOptions evaluator = evaluator_options(merged(data, row), session->recipe_);
     evaluator.command = recorded_options.value("command", "");
     session->make_evaluator(recorded_options.value("evaluator", "proxy"), evaluator);
@@ -185,6 +199,7 @@ std::unique_ptr<Session> Session::scaled(DbOptions db, const StudyRow& row, cons
                                          const std::vector<ScaledBlock>& blocks) {
   refuse_elsewhere(row);
   std::unique_ptr<Session> session(new Session);
+  session->take_workers(data, row.settings.lag);
   session->db_ = db;
   session->db_.study = name;
   check_name(name);

@@ -12,12 +12,6 @@
 
 namespace moebius {
 
-// How a study is run here; changes no result.
-struct RunOptions {
-  std::int64_t workers = 1;
-  std::string resume;  // the command that goes on after a stop; empty = the one that runs
-};
-
 // What a new study is made of; --seed-from and --baseline take block files or names.
 struct StudyRequest {
   DbOptions db;
@@ -48,8 +42,9 @@ class Session {
                                          const std::vector<ScaledBlock>& blocks);
 
   // Runs what is open to its end or until a signal: progress on stderr. The exit code: 0, 4 when
-  // no trial has a loss, 128 + signal.
-  int run(const RunOptions& options);
+  // no trial has a loss, 128 + signal. `resume`: the command that goes on after a stop; empty =
+  // the one that runs.
+  int run(const std::string& resume = "");
 
   Study& study() { return *study_; }
   const Space& space() const { return *space_; }
@@ -60,16 +55,17 @@ class Session {
 
  private:
   Session() = default;
+  void take_workers(const DataOptions& data, std::int64_t lag);
   void make_evaluator(const std::string& name, EvaluatorOptions options);
   void make_study(StudyOptions options);
-  std::string forecast(const RunOptions& options);
+  std::string forecast() const;
   std::string why_no_step_time(const History& history) const;
 
   DbOptions db_;
   std::optional<Space> space_;
   Recipe recipe_;
   StudyOptions options_;
-  std::int64_t vocab_ = 0;
+  std::int64_t vocab_ = 0, workers_ = 1;
   std::unique_ptr<Evaluator> evaluator_;  // null: judged elsewhere
   EvaluatorOptions evaluator_options_;
   std::unique_ptr<ResultsDb> results_;

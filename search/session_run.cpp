@@ -37,7 +37,7 @@ std::int64_t paused_trials(const History& history) {
 }  // namespace
 
 // "46 trials x 20s = about 8m with 2 workers; 38.2 MiB each; study first in r.db"
-std::string Session::forecast(const RunOptions& options) {
+std::string Session::forecast() const {
   const std::vector<Baseline> baselines =
       options_.baselines ? *options_.baselines : space_baselines(*space_, layer_types());
   const History history = study_->history();
@@ -64,10 +64,10 @@ std::string Session::forecast(const RunOptions& options) {
                     ? 0
                     : step * static_cast<double>(steps_of(options_.budget, each));
     }
-    const double parallel = static_cast<double>(std::min(options.workers, left));
+    const double parallel = static_cast<double>(std::min(workers_, left));
     if (seconds > 0)
       text += " = about " + seconds_text(seconds * static_cast<double>(left) / parallel);
-    text += fmt::format(" with {} worker{}", options.workers, options.workers == 1 ? "" : "s");
+    text += fmt::format(" with {} worker{}", workers_, workers_ == 1 ? "" : "s");
     if (const std::int64_t bytes = evaluator_->peak_bytes(candidate); bytes > 0)
       text += ", about " + bytes_text(bytes) + " each";
   }
@@ -97,13 +97,13 @@ std::string Session::why_no_step_time(const History& history) const {
                  "slow trial with \"ending\": \"infeasible\"");
 }
 
-int Session::run(const RunOptions& options) {
+int Session::run(const std::string& resume) {
   MOEBIUS_CHECK(evaluator_ != nullptr, "[session] study {} is judged elsewhere", db_.study);
   install_stop_signals();
-  info("{}", forecast(options));
+  info("{}", forecast());
   if (const std::string line = why_no_step_time(study_->history()); !line.empty()) info("{}", line);
   PoolOptions pool;
-  pool.workers = static_cast<int>(options.workers);
+  pool.workers = static_cast<int>(workers_);
   pool.threads_per_trial = evaluator_options_.threads;
   pool.memory_limit = evaluator_options_.memory_limit;
   pool.checkpoints = files_of(db_);
@@ -119,7 +119,7 @@ int Session::run(const RunOptions& options) {
   if (!complete && stop_signal() != 0) {
     log_line(LogLevel::Quiet,
              fmt::format("stopped: {} paused; resume with: {}", paused_trials(study_->history()),
-                         options.resume.empty() ? command_line() : options.resume));
+                         resume.empty() ? command_line() : resume));
     return 128 + stop_signal();
   }
   const History history = study_->history();

@@ -82,6 +82,7 @@ StudyRequest request_of(const Options& options) {
   request.db = {options.db, free_study_name(options.db)};
   request.space = kSpace;
   request.data.data = options.data;
+  request.data.workers = options.workers;
   request.recipe.eval_tokens = kEvalTokens;
   request.trials = kSearchTrials;
   request.baseline_seeds = kBaselineSeeds;
@@ -134,10 +135,9 @@ int run(const Options& options) {
        seconds_text(planned.step_seconds), planned.budget, seconds_text(options.seconds));
 
   const std::unique_ptr<Session> session = Session::open(request);
-  const RunOptions run = {options.workers, as_search(request)};
-  if (const int code = session->run(run); code != 0) return code;
+  if (const int code = session->run(as_search(request)); code != 0) return code;
   repeat_best(*session);
-  if (const int code = session->run(run); code != 0) return code;
+  if (const int code = session->run(as_search(request)); code != 0) return code;
 
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history);

@@ -12,7 +12,6 @@ struct Options {
   DbOptions db;
   DataOptions data;
   ListOptions list;
-  RunOptions run;
   std::vector<std::string> trials;
   std::int64_t seeds = 3;
 };
@@ -72,7 +71,7 @@ int run(const Options& options) {
       if (missing > 0) session->study().add({subject->spec}, "noise", subject->number, missing);
     }
   }
-  if (const int code = session->run(options.run); code != 0) return code;
+  if (const int code = session->run(); code != 0) return code;
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history);
   print_table(noise_table(board, hashes), options.list);
@@ -92,8 +91,7 @@ Command commands_noise() {
                              "trials to repeat; the baselines when left out");
             describe(args, options->db);
             args.option("--seeds N", options->seeds, 1, 100, "further seeds of each block");
-            args.option("--workers N", options->run.workers, 1, 64, "trials at the same time");
-            describe(args, options->data);
+            describe_parallel(args, options->data);
             describe_format(args, options->list);
             return [options] { return run(*options); };
           }};

@@ -15,7 +15,6 @@ struct Options {
   DbOptions db;
   DataOptions data;
   ListOptions list;
-  RunOptions run;
   std::string to, head_rule = "keep", budget, name;
   std::int64_t top = 3;
   bool plan = false;
@@ -86,7 +85,7 @@ int train(const Options& options, const StudyRow& study, const Scale& target,
       options.budget.empty() ? study.settings.options.value("budget", "") : options.budget;
   const std::unique_ptr<Session> session =
       Session::scaled(options.db, study, options.data, name, budget, blocks);
-  const int code = session->run(options.run);
+  const int code = session->run();
   if (code >= 128) return code;
   const History history = session->study().history();
   print_leaderboard(leaderboard(history), session->db(), 20);
@@ -140,8 +139,7 @@ Command commands_scale() {
                         "of each trial; the study's own when left out");
             args.option("--name NAME", options->name,
                         "of the new study; STUDY-SCALE when left out");
-            args.option("--workers N", options->run.workers, 1, 64, "trials at the same time");
-            describe(args, options->data);
+            describe_parallel(args, options->data);
             describe_format(args, options->list);
             return [options] { return run(*options); };
           }};

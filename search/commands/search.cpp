@@ -7,18 +7,11 @@
 namespace moebius {
 namespace {
 
-struct Options {
-  StudyRequest request;
-  RunOptions run;
-};
-
-void describe_options(Args& args, Options& options) {
-  StudyRequest& request = options.request;
+void describe_options(Args& args, StudyRequest& request) {
   args.option("--space NAME|FILE", request.space, "what may be built; see moebius space list");
-  describe(args, request.data);
+  describe_parallel(args, request.data);
   describe(args, request.db);
   args.option("--trials N", request.trials, 0, 1'000'000, "search trials of the study");
-  args.option("--workers N", options.run.workers, 1, 64, "trials at the same time");
   args.option("--budget BUDGET", request.budget,
               "of each trial: 500steps, 300ktok, 2e12flop, 20s (CPU), 20s:wall");
   args.option("--seed N", request.seed, 0, std::int64_t{1} << 62, "of the study");
@@ -36,16 +29,9 @@ void describe_options(Args& args, Options& options) {
   describe(args, request.recipe);
 }
 
-void check_lag(const Options& options) {
-  if (options.run.workers > options.request.lag)
-    bad_input("--workers", "above the lag of the study, workers would wait; raise --lag as well",
-              fmt::format("1..{}", options.request.lag), std::to_string(options.run.workers));
-}
-
-int run(const Options& options) {
-  check_lag(options);
-  const std::unique_ptr<Session> session = Session::open(options.request);
-  const int code = session->run(options.run);
+int run(const StudyRequest& request) {
+  const std::unique_ptr<Session> session = Session::open(request);
+  const int code = session->run();
   if (code >= 128) return code;
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history);
@@ -70,12 +56,12 @@ int run(const Options& options) {
 Command commands_search() {
   return {
       "searches a space; run it again to resume", [](Args& args) -> std::function<int()> {
-        auto options = std::make_shared<Options>();
+        auto request = std::make_shared<StudyRequest>();
         args.example("moebius search --data my.txt --trials 40 --workers 2 --budget 20s");
         args.example("moebius search --space my-space.json --data my.txt --db r.db --study first");
         args.example("moebius search --evaluator command --command ./train.py --budget 300ktok");
-        describe_options(args, *options);
-        return [options] { return run(*options); };
+        describe_options(args, *request);
+        return [request] { return run(*request); };
       }};
 }
 

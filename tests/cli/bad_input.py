@@ -25,8 +25,11 @@ LINES = [
     (["search", "--db="], "--db: needs a value"),
     (["search", "--db"], "--db: needs a value"),
     (["search", "--workers", "8", "--data", "builtin"],
-     "--workers: above the lag of the study, workers would wait; raise --lag as well; "
+     "--workers: more trials at once than the lag of the study, which --lag sets when it is made; "
      "allowed: 1..4; got: 8"),
+    (["search", "--workers", "2", "--threads", "2", "--data", "builtin"],
+     "--threads: the CPU time of a trial is not known beside other trials; "
+     "allowed: 1, or --workers 1; got: 2"),
     (["search"],
      "--data: is required; allowed: a text file, a directory, a .bin, or builtin"),
     (["search", "--evaluator", "command"], "--command: is required with --evaluator command"),
