@@ -58,13 +58,23 @@ std::int64_t Draft::enqueue(const Spec& spec) {
   return append(std::move(trial));
 }
 
-std::int64_t Draft::another(const Spec& spec, const std::string& role, std::int64_t parent) {
+std::int64_t Draft::another(const Spec& spec, const std::string& role, std::int64_t parent,
+                            const std::string& label) {
   Trial trial = make(spec, role, study_seed_);
   for (const Trial& other : history_.trials())
     if (other.spec_hash == trial.spec_hash && other.seed - study_seed_ >= trial.seed - study_seed_)
       trial.seed = other.seed + 1;
   trial.parent = parent;
+  trial.label = label;
   return append(std::move(trial));
+}
+
+void Draft::scaled(const Baseline& block) {
+  const std::string hash = spec_hash(block.spec);
+  const auto is_same = [&](const Trial& trial) {
+    return trial.role == "scaled" && trial.spec_hash == hash;
+  };
+  if (!first_trial(history_, is_same)) another(block.spec, "scaled", -1, block.name);
 }
 
 }  // namespace moebius

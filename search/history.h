@@ -22,7 +22,7 @@ struct Trial {
   std::int64_t id = 0;      // of the database
   std::int64_t number = 0;  // within the study, 0-based, contiguous
   std::string role;
-  std::string label;  // baseline name, or ""
+  std::string label;  // baseline name; what a scaled trial was scaled from ("t12-micro"); or ""
   TrialState state = TrialState::Waiting;
   std::int64_t attempt = 0;  // of the last claim
   Point point;               // empty for specs outside the space

@@ -14,8 +14,7 @@ constexpr std::int64_t kMicroTokens = 2048;  // of a micro-batch: enough to fill
 
 // B and S of the row; the fewest sequences in a micro-batch that make kMicroTokens, or all of them
 // where the routing groups of the block span sequences.
-Recipe recipe_at(const Recipe& base, const Scale& row, const Spec& spec, const LayerTypes& types,
-                 const std::string& name) {
+Recipe recipe_at(const Recipe& base, const Scale& row, const Spec& spec, const LayerTypes& types) {
   Recipe recipe = base;
   recipe.batch = row.batch;
   recipe.seq = row.seq;
@@ -23,9 +22,21 @@ Recipe recipe_at(const Recipe& base, const Scale& row, const Spec& spec, const L
   for (std::int64_t m = row.batch; m >= 1; --m)
     if (row.batch % m == 0 && m * row.seq >= kMicroTokens) recipe.micro_batch = m;
   if (!why_illegal(spec, types, recipe).empty()) recipe.micro_batch = row.batch;
-  if (const std::string why = why_illegal(spec, types, recipe); !why.empty())
-    bad_input(name, "is illegal at scale " + row.name + ": " + why);
   return recipe;
+}
+
+// One study trains them all, so they share a recipe: the largest micro-batch that one of them
+// needs.
+Recipe common_recipe(const std::vector<ScaledBlock>& blocks, const Recipe& base, const Scale& row,
+                     const LayerTypes& types) {
+  Recipe common = recipe_at(base, row, blocks.front().spec, types);
+  for (const ScaledBlock& block : blocks)
+    common.micro_batch =
+        std::max(common.micro_batch, recipe_at(base, row, block.spec, types).micro_batch);
+  for (const ScaledBlock& block : blocks)
+    if (const std::string why = why_illegal(block.spec, types, common); !why.empty())
+      bad_input(block.name, "is illegal at scale " + row.name + ": " + why);
+  return common;
 }
 
 // The blocks of search trials, the lowest mean loss over all their seeds first.
@@ -107,8 +118,9 @@ std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& spac
   }
   const double rate = flop_rate(history);
   const std::int64_t vocab = request.vocab > 0 ? request.vocab : to.vocab;
+  const Recipe recipe = common_recipe(result, request.recipe, to, types);
   for (ScaledBlock& scaled : result) {
-    scaled.recipe = recipe_at(request.recipe, to, scaled.spec, types, scaled.name);
+    scaled.recipe = recipe;
     scaled.cost = cost(scaled.spec, types, scaled.recipe, vocab);
     scaled.peak_bytes =
         Learner::plan(scaled.spec, scaled.recipe, vocab, {request.backend, {}, 0}, catalog).total();

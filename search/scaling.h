@@ -27,7 +27,7 @@ struct ScaledBlock {
   double proxy_loss = 0;    // mean over `seeds` seeds; NaN for a baseline that was not trained
   std::int64_t seeds = 0;
   Spec spec;
-  Recipe recipe;
+  Recipe recipe;  // the same for all
   Cost cost;
   std::int64_t peak_bytes = 0;  // one replica, from a dry run
   double step_seconds = 0;      // step FLOPs / the FLOP rate of the study's trials; NaN unmeasured

@@ -211,13 +211,13 @@ std::unique_ptr<Session> Session::scaled(DbOptions db, const StudyRow& row, cons
   options.trials = 0;
   options.baseline_seeds = 1;
   options.seeds.clear();
-  options.baselines.emplace();
-  std::vector<Spec> specs;
+  std::vector<Baseline> baselines, found;
   for (const ScaledBlock& block : blocks)
-    if (block.trial < 0)
-      options.baselines->push_back({block.name, block.spec});
-    else
-      specs.push_back(block.spec);
+    (block.trial < 0 ? baselines : found).push_back({block.name, block.spec});
+  // What fitted when the study was made: today's free memory is no reason to change it.
+  if (const auto known = open_existing(db, OpenMode::ReadOnly)->find_study(name))
+    baselines = recorded(*known).baselines.value_or(baselines);
+  options.baselines = baselines;
   EvaluatorOptions evaluator = evaluator_options(merged(data, row), session->recipe_);
   evaluator.command = row.settings.options.value("command", "");
   session->make_evaluator(row.settings.options.value("evaluator", "proxy"), evaluator);
@@ -231,9 +231,9 @@ std::unique_ptr<Session> Session::scaled(DbOptions db, const StudyRow& row, cons
   settings.options["vocab"] = session->vocab_;
   settings.options["baseline_seeds"] = 1;
   settings.options["seeds"] = Json::array();
-  settings.options["baselines"] = to_json(*options.baselines);
+  settings.options["baselines"] = to_json(baselines);
   session->make_study(std::move(options));
-  if (session->study_->history().count("scaled") == 0) session->study_->add(specs, "scaled", -1, 1);
+  session->study_->add_scaled(found);
   return session;
 }
 

@@ -119,6 +119,11 @@ struct Study::Impl {
       bad_input(where, "a block is infeasible: " + why);
   }
 
+  void check_trainable(const Spec& spec, const std::string& where) const {
+    if (const std::string why = why_illegal(spec, types, recipe); !why.empty())
+      bad_input(where, "a block cannot be trained under the recipe: " + why);
+  }
+
   // Trials running under a process that is gone. A service leaves alone what it gave away itself.
   void release_dead() {
     for (const Trial& trial : history.trials())
@@ -345,12 +350,21 @@ std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, const std::
       numbers.push_back(draft.enqueue(spec));
       continue;
     }
-    if (const std::string why = why_illegal(spec, me.types, me.recipe); !why.empty())
-      bad_input(role, "a block cannot be trained under the recipe: " + why);
+    me.check_trainable(spec, role);
     for (std::int64_t k = 0; k < seeds; ++k) numbers.push_back(draft.another(spec, role, parent));
   }
   me.append(draft);
   return numbers;
+}
+
+void Study::add_scaled(const std::vector<Baseline>& blocks) {
+  const std::lock_guard lock(impl_->mutex);
+  Draft draft(impl_->history, impl_->space, impl_->options.settings.seed);
+  for (const Baseline& block : blocks) {
+    impl_->check_trainable(block.spec, block.name);
+    draft.scaled(block);
+  }
+  impl_->append(draft);
 }
 
 History Study::history() const {

@@ -81,10 +81,7 @@ class Pool {
         evaluator_(evaluator),
         options_(options),
         observer_(observer),
-        memory_(options.memory_limit > 0 ? options.memory_limit
-                                         : static_cast<std::int64_t>(
-                                               kMemoryShare * static_cast<double>(free_memory()))) {
-  }
+        memory_(trial_memory(options.memory_limit)) {}
 
   void run() {
     make_directory();
@@ -231,6 +228,11 @@ class Pool {
 };
 
 }  // namespace
+
+std::int64_t trial_memory(std::int64_t limit) {
+  return limit > 0 ? limit
+                   : static_cast<std::int64_t>(kMemoryShare * static_cast<double>(free_memory()));
+}
 
 bool run_pool(Study& study, Evaluator& evaluator, const PoolOptions& options,
               PoolObserver& observer) {

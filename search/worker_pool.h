@@ -25,6 +25,10 @@ struct PoolOptions {
   std::string checkpoints;  // directory for stopped trials and the weights of the top 5
 };
 
+// Bytes that all running trials together may take: `limit`, or where that is 0, PoolOptions' share
+// of what is free now.
+std::int64_t trial_memory(std::int64_t limit);
+
 // Runs a study to its end (or until a stop is asked for): one oneTBB arena per trial, never
 // starting a trial that does not fit beside the running ones; one that fits nowhere ends as
 // out_of_memory with its numbers. Returns true when complete.

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "evaluator/memory.h"
 #include "search/listing.h"
 #include "search/session.h"
+#include "search/worker_pool.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 
@@ -73,8 +73,8 @@ int train(const Options& options, const StudyRow& study, const Scale& target,
           std::vector<ScaledBlock> blocks, std::int64_t limit) {
   std::erase_if(blocks, [&](const ScaledBlock& block) {
     if (block.peak_bytes <= limit) return false;
-    warn("{} does not fit: needs {}, limit {}", block.name, bytes_text(block.peak_bytes),
-         bytes_text(limit));
+    warn("{} does not fit and is left out: needs {}, limit {}", block.name,
+         bytes_text(block.peak_bytes), bytes_text(limit));
     return true;
   });
   if (blocks.empty())
@@ -110,7 +110,7 @@ int run(Options& options) {
     blocks = scaled_blocks(results->history(study.id), space, builtin_catalog(), request);
   }
   EvaluatorOptions evaluator = evaluator_options(options.data, recipe_of(study));
-  const std::int64_t limit = evaluator.memory_limit > 0 ? evaluator.memory_limit : free_memory();
+  const std::int64_t limit = trial_memory(evaluator.memory_limit);
   const Table table = plan_table(blocks, limit);
   if (options.plan) {
     print_table(table, options.list);

@@ -1,6 +1,6 @@
 """What a search refuses before it writes, and what it says of rules that it does not apply."""
 
-from cli import check, equal, finish, fingerprint, run, workspace
+from cli import check, equal, finish, fingerprint, rows, run, workspace
 
 SYNTHETIC = ["search", "--evaluator", "synthetic", "--trials", "8", "--db", "r.db", "--study", "s"]
 
@@ -29,10 +29,37 @@ def parallel(place):
         equal(fingerprint(place), before, f"{command[0]}: nothing is written")
 
 
+def scaled(place):
+    def scale(top, *more):
+        run(place, "scale", "--db", "r.db", "--study", "s", "--to", "micro", "--budget", "10ktok",
+            "--top", top, *more)
+        return rows(place, "trials", "--db", "r.db", "--study", "s-micro")
+
+    best = rows(place, "top", "--db", "r.db", "--study", "s", "--where", "role = search")
+    expected = [f"t{row['trial']}-micro" for row in best]
+    # The scaled GLaM needs about three times the memory of the others.
+    plan = rows(place, "scale", "--db", "r.db", "--study", "s", "--to", "micro", "--top", 1, "--plan")
+    needs = {row["name"]: row["memory"] for row in plan}
+    between = sorted(needs.values())[-1] - 1
+    first = scale(1, "--memory", f"{between / 2**20:.3f}MiB")
+    left_out = [name for name, memory in needs.items() if memory > between]
+    check(left_out and left_out[0].endswith("-micro"), needs)
+    names = [row["label"] for row in first]
+    check(left_out[0] not in names, f"{left_out} does not fit: {names}")
+    second = scale(2)
+    equal([row["label"] for row in second if row["role"] == "baseline"],
+          [row["label"] for row in first if row["role"] == "baseline"],
+          "the baselines stay, however much memory there is")
+    found = [row["label"] for row in second if row["role"] == "scaled"]
+    check(set(expected[:2]) <= set(found), f"a larger --top adds blocks: {found} of {expected}")
+    equal([row for row in second if row["number"] < len(first)], first, "the others stay")
+
+
 def main():
     with workspace() as place:
         step_time(place)
         parallel(place)
+        scaled(place)
     finish()
 
 

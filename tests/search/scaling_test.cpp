@@ -62,6 +62,29 @@ TEST(Scaling, FinalistsAreChosenByTheMeanOverTheirSeeds) {
   }
 }
 
+// Routing groups that span the batch forbid micro-batches; a dense block would take small ones.
+TEST(Scaling, BlocksThatNeedDifferentMicroBatchesShareTheLargest) {
+  Json document = small_space_document();
+  document["knobs"]["type"]["choices"] = {"attn", "moe"};
+  document["knobs"].erase("d_ffn");
+  document["fixed"].update(
+      {{"d_moe", 64}, {"experts", 8}, {"gating", "top2"}, {"capacity", 1}, {"group", "batch"}});
+  const Space space = read_space(document);
+  ScaleRequest request;
+  request.to = "100m-32e";
+  request.top = 1;
+  request.backend = "reference";
+  request.recipe = space.recipe();
+  request.baselines = false;
+  const auto alone = scaled_blocks(some_history(space), space, builtin_catalog(), request);
+  ASSERT_EQ(alone.size(), 1U);
+  EXPECT_EQ(alone[0].recipe.micro_batch, 64);
+  request.baselines = true;
+  const auto blocks = scaled_blocks(some_history(space), space, builtin_catalog(), request);
+  ASSERT_EQ(blocks.size(), 3U);
+  for (const ScaledBlock& block : blocks) EXPECT_EQ(block.recipe, alone[0].recipe) << block.name;
+}
+
 TEST(Scaling, MoreFinalistsThanBlocksAreBadInput) {
   const Space space = small_space();
   ScaleRequest request;

@@ -231,6 +231,20 @@ TEST_F(StudyTest, AddedTrialsGetSeedsTheBlockHasNotHad) {
   EXPECT_TRUE(study.complete());
 }
 
+TEST_F(StudyTest, ScaledBlocksAreAddedOnceAndSayWhatTheyWereScaledFrom) {
+  StudyOptions options = study_options(space, 0);
+  make(options).add_scaled({{"t3-nano", block(50)}});
+  Study study = make(options);
+  study.add_scaled({{"t3-nano", block(50)}, {"t9-nano", block(51)}, {"t4-nano", block(51)}});
+  const History history = study.history();
+  ASSERT_EQ(history.count("scaled"), 2);
+  EXPECT_EQ(history.find(2)->label, "t3-nano");
+  EXPECT_EQ(history.find(3)->label, "t9-nano");
+  EXPECT_EQ(history.find(3)->spec, block(51));
+  EXPECT_EQ(history.find(3)->seed, 7U);
+  EXPECT_EQ(history.find(3)->parent, -1);
+}
+
 TEST_F(StudyTest, EnqueueingAKnownBlockGivesItsNumber) {
   Study study = make(study_options(space, 2));
   finish(study);
