@@ -64,11 +64,13 @@ class ResultsDb {
   // waiting -> running, attempt + 1 (the same attempt after a graceful release). Returns the
   // attempt. A trial that `owner` is running already keeps its attempt.
   virtual std::int64_t claim(std::int64_t trial, const std::string& owner) = 0;
+  // The attempt's curve so far, from its start: replaces what is stored of it.
   virtual void curve(std::int64_t trial, std::int64_t attempt,
                      const std::vector<CurvePoint>& points) = 0;
-  // running -> a final state, with measurement and curve, in one transaction. false: the attempt is
-  // not current, or the trial ended with another result; dropped. A loss that is not finite is
-  // stored as diverged; other numbers that are not finite as "not measured".
+  // running -> a final state, with measurement and curve, in one transaction. The curve replaces
+  // what is stored of the attempt: it may have been stopped and started again from step 0. false:
+  // the attempt is not current, or the trial ended with another result; dropped. A loss that is not
+  // finite is stored as diverged; other numbers that are not finite as "not measured".
   virtual bool finish(std::int64_t trial, std::int64_t attempt, const Outcome& outcome) = 0;
   // running -> waiting: graceful (the attempt number is kept) or lost with its process (the next
   // claim counts; the 10th loss makes the trial failed). Not current: nothing happens.

@@ -55,7 +55,7 @@ class MemoryDb : public ResultsDb {
         continue;
       }
       trial.id = static_cast<std::int64_t>(trials_.size()) + 1;
-      trials_.push_back({study, trial, false, 0, {}});
+      trials_.push_back({study, trial, false, 0});
       data.trials.push_back(trial.id);
     }
     if (next > known || trials.empty()) data.row.redrawn += redrawn;
@@ -76,12 +76,8 @@ class MemoryDb : public ResultsDb {
     return data.trial.attempt;
   }
 
-  void curve(std::int64_t trial, std::int64_t attempt,
-             const std::vector<CurvePoint>& points) override {
-    const std::lock_guard lock(mutex_);
-    TrialData& data = of_trial(trial);
-    if (current(data, attempt)) add_curve(data, attempt, points);
-  }
+  // Nothing reads the curve of an attempt that has not ended.
+  void curve(std::int64_t, std::int64_t, const std::vector<CurvePoint>&) override {}
 
   bool finish(std::int64_t trial, std::int64_t attempt, const Outcome& given) override {
     const std::lock_guard lock(mutex_);
@@ -151,7 +147,6 @@ class MemoryDb : public ResultsDb {
     Trial trial;
     bool resumable = false;
     std::int64_t lost = 0;
-    std::map<std::pair<std::int64_t, std::int64_t>, CurvePoint> curve;  // by attempt and step
   };
   struct StudyData {
     StudyRow row;
@@ -180,17 +175,7 @@ class MemoryDb : public ResultsDb {
     return data.trial.state == TrialState::Running && data.trial.attempt == attempt;
   }
 
-  static void add_curve(TrialData& data, std::int64_t attempt,
-                        const std::vector<CurvePoint>& points) {
-    for (const CurvePoint& point : points) data.curve.try_emplace({attempt, point.step}, point);
-  }
-
   static void end(TrialData& data, Outcome outcome) {
-    const std::int64_t attempt = data.trial.attempt;
-    add_curve(data, attempt, outcome.curve);
-    outcome.curve.clear();
-    for (const auto& [key, point] : data.curve)
-      if (key.first == attempt) outcome.curve.push_back(point);
     data.trial.state = final_state(outcome.ending);
     data.trial.outcome = std::move(outcome);
   }

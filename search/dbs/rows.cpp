@@ -192,11 +192,12 @@ void insert_measurement(SQLite::Database& database, std::int64_t trial, std::int
                trial, attempt, ending_text(outcome.ending), outcome.message);
   for_each_column(outcome.measurement, [&](const char*, const auto& value) { insert.push(value); });
   insert.exec();
-  insert_curve(database, trial, attempt, outcome.curve);
+  put_curve(database, trial, attempt, outcome.curve);
 }
 
-void insert_curve(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
-                  const std::vector<CurvePoint>& points) {
+void put_curve(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
+               const std::vector<CurvePoint>& points) {
+  Bound(database, "DELETE FROM curve WHERE trial = ? AND attempt = ?", trial, attempt).exec();
   for (const CurvePoint& point : points)
     Bound(database,
           "INSERT INTO curve (trial, attempt, step, train_loss, valid_loss, cpu_seconds)"

@@ -69,8 +69,9 @@ class Bound : public SQLite::Statement {
 bool insert_trial(SQLite::Database& database, std::int64_t study, Trial& trial);
 void insert_measurement(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
                         const Outcome& outcome);
-void insert_curve(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
-                  const std::vector<CurvePoint>& points);
+// Replaces what is stored of the attempt's curve.
+void put_curve(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
+               const std::vector<CurvePoint>& points);
 StudyRow study_row(SQLite::Statement& row);  // of kStudyColumns
 inline constexpr const char* kStudyColumns =
     "id, name, space, recipe, options, seed, lag, provenance, redrawn, created";

@@ -95,7 +95,7 @@ class SqliteDb : public ResultsDb {
   void curve(std::int64_t trial, std::int64_t attempt,
              const std::vector<CurvePoint>& points) override {
     write([&] {
-      if (current(trial, attempt)) sqlite::insert_curve(database(), trial, attempt, points);
+      if (current(trial, attempt)) sqlite::put_curve(database(), trial, attempt, points);
       return true;
     });
   }

@@ -264,18 +264,24 @@ TEST_P(DbContract, TenLostAttemptsMakeATrialFailed) {
   EXPECT_THAT(stored().outcome->message, HasSubstr("10 attempts"));
 }
 
-TEST_P(DbContract, ACurveOutlivesAGracefulStop) {
+// A trainer that knows no checkpoints starts from step 0 under the same attempt.
+TEST_P(DbContract, ARestartedAttemptLeavesNoOldPoints) {
   const std::int64_t id = one_trial();
   db->claim(id, "a:1");
-  db->curve(id, 1, {{1, 5, 5, 1}});
-  db->curve(id, 1, {{1, 5, 5, 1}});
+  db->curve(id, 1, {{1, 5, 5, 1}, {3, 4, 4, 1}, {8, 3, 3, 1}});
   db->release(id, 1, true);
-  db->claim(id, "a:2");
+  EXPECT_EQ(db->claim(id, "a:2"), 1);
+  db->curve(id, 1, {{2, 9, 9, 1}});
+  db->release(id, 1, true);
+  EXPECT_EQ(db->claim(id, "a:3"), 1);
   Outcome outcome = done(2);
-  outcome.curve = {{1, 5, 5, 1}, {2, 4, 4, 2}};
+  outcome.curve = {{3, 7, 7, 1}, {4, 6, 6, 1}};
   db->finish(id, 1, outcome);
-  ASSERT_EQ(stored().outcome->curve.size(), 2U);
-  EXPECT_EQ(stored().outcome->curve[1].step, 2);
+  const std::vector<CurvePoint> curve = stored().outcome->curve;
+  ASSERT_EQ(curve.size(), 2U);
+  EXPECT_EQ(curve[0].step, 3);
+  EXPECT_EQ(curve[0].train_loss, 7);
+  EXPECT_EQ(curve[1].step, 4);
 }
 
 TEST_P(DbContract, ANoteIsSetOnce) {
