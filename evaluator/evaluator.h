@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ struct Candidate {
   Budget budget;
   std::int64_t fixed_steps =
       0;  // > 0: resolved before (resume, re-run); the budget is not resolved again
+  double fixed_ratio = std::numeric_limits<double>::quiet_NaN();  // step ratio, if measured then
   std::uint64_t seed = 0;
   bool gated = false;  // search trials: both gates; baselines, re-runs and noise: none
   std::optional<GateBaseline> baseline;
@@ -45,6 +47,7 @@ struct Candidate {
 class Observer {
  public:
   virtual ~Observer() = default;
+  virtual void timed(double /*step_ratio*/) {}  // beside the baseline; before planned()
   virtual void planned(std::int64_t /*steps*/) {}
   virtual void point(const CurvePoint& /*point*/, std::int64_t /*of_steps*/) {}
   virtual bool stop() { return false; }  // true: checkpoint and come back with Ending::Stopped

@@ -9,6 +9,7 @@
 
 #include "search/draft.h"
 #include "search/proposal.h"
+#include "search/table.h"
 #include "space/base/log.h"
 #include "space/scale.h"
 
@@ -33,7 +34,7 @@ Recipe read_settings_recipe(const StudySettings& settings) {
   return recipe;
 }
 
-// Under which a study remembers the steps that a trial's budget in seconds became.
+// Under which a study remembers what a trial's budget in seconds became.
 std::string steps_key(const Trial& trial) { return fmt::format("steps/{}", trial.number); }
 
 double number_or_zero(const Json& json) {
@@ -237,13 +238,20 @@ struct Study::Impl {
   }
 
   // Another attempt, and another seed of the same block, train as many steps as the first.
-  std::int64_t fixed_steps(const Trial& trial) const {
-    const Json remembered =
+  void fix_steps(const Trial& trial, Candidate& candidate) const {
+    const Json known =
         options.budget.timed() ? db.remember(row.id, steps_key(trial), Json()) : Json();
-    if (!remembered.is_null()) return static_cast<std::int64_t>(number_or_zero(remembered));
+    if (known.is_object()) {
+      candidate.fixed_steps =
+          static_cast<std::int64_t>(number_or_zero(known.value("steps", Json())));
+      if (const Json ratio = known.value("step_ratio", Json()); ratio.is_number())
+        candidate.fixed_ratio = number_or_zero(ratio);
+      return;
+    }
     const Trial* parent = history.find(trial.parent);
     const bool same = parent && parent->spec_hash == trial.spec_hash && trial.role != "search";
-    return same && parent->state == TrialState::Done ? parent->outcome->measurement.steps : 0;
+    if (same && parent->state == TrialState::Done)
+      candidate.fixed_steps = parent->outcome->measurement.steps;
   }
 };
 
@@ -285,15 +293,17 @@ Candidate Study::candidate(const Trial& trial) const {
   candidate.spec = trial.spec;
   candidate.recipe = me.recipe;
   candidate.budget = me.options.budget;
-  candidate.fixed_steps = me.fixed_steps(trial);
+  me.fix_steps(trial, candidate);
   candidate.seed = trial.seed;
   candidate.gated = trial.role == "search" && !me.baselines.empty();
   if (!me.baselines.empty()) candidate.baseline = me.gate_baseline();
   return candidate;
 }
 
-void Study::planned(const Trial& trial, std::int64_t steps) {
-  if (impl_->options.budget.timed()) impl_->db.remember(impl_->row.id, steps_key(trial), steps);
+void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {
+  if (!impl_->options.budget.timed()) return;
+  const Json known = {{"steps", steps}, {"step_ratio", or_null(step_ratio)}};
+  impl_->db.remember(impl_->row.id, steps_key(trial), known);
 }
 
 void Study::tell(const Trial& given, const Outcome& outcome) {

@@ -59,8 +59,9 @@ class Study {
   std::optional<Trial> ask(bool& wait);
   // The candidate of a claimed trial: seed, budget, gates.
   Candidate candidate(const Trial& trial) const;
-  // The steps that a budget in seconds became: another attempt trains as many.
-  void planned(const Trial& trial, std::int64_t steps);
+  // The steps that a budget in seconds became, and the step ratio measured for it (NaN = none):
+  // another attempt trains as many and measures nothing again.
+  void planned(const Trial& trial, std::int64_t steps, double step_ratio);
   // Ends the attempt. Ending::Stopped releases it gracefully. Error(NotOwner) when the attempt is
   // not the current one any more.
   void tell(const Trial& trial, const Outcome& outcome);

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -103,8 +104,9 @@ class Pool {
    public:
     Talk(Pool& pool, int worker, const Trial& trial)
         : pool_(pool), worker_(worker), trial_(trial) {}
+    void timed(double step_ratio) override { step_ratio_ = step_ratio; }
     void planned(std::int64_t steps) override {
-      pool_.study_.planned(trial_, steps);
+      pool_.study_.planned(trial_, steps, step_ratio_);
       pool_.observer_.started(worker_, trial_, steps);
     }
     void point(const CurvePoint& point, std::int64_t of_steps) override {
@@ -116,6 +118,7 @@ class Pool {
     Pool& pool_;
     const int worker_;
     const Trial& trial_;
+    double step_ratio_ = std::numeric_limits<double>::quiet_NaN();
   };
 
   void make_directory() const {

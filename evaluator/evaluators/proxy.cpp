@@ -128,6 +128,7 @@ Progress Proxy::begin(const Candidate& candidate, const Cost& cost, StepRatio& r
   Progress progress;
   if (candidate.fixed_steps > 0) {
     progress.steps = candidate.fixed_steps;
+    progress.step_ratio = candidate.fixed_ratio;
     return progress;
   }
   const Budget& budget = candidate.budget;
@@ -221,6 +222,7 @@ void Proxy::judge(const Candidate& candidate, const Cost& cost, Observer& observ
   measurement.step_ratio = progress.step_ratio;
   if (const auto why = why_too_slow(ratio, candidate); !why.empty())
     return end(Ending::Infeasible, why);
+  if (std::isfinite(progress.step_ratio)) observer.timed(progress.step_ratio);
   observer.planned(progress.steps);
 
   const auto learner = start(candidate, progress);

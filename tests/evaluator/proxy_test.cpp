@@ -238,6 +238,8 @@ TEST_F(Proxy, TimedBudgetsBecomeStepsThroughTheBaseline) {
   const Outcome fixed = evaluate(candidate);
   EXPECT_EQ(fixed.measurement.steps, 23);
   EXPECT_TRUE(std::isnan(fixed.measurement.step_ratio));
+  candidate.fixed_ratio = 1.5;  // as measured before an earlier attempt
+  EXPECT_EQ(evaluate(candidate).measurement.step_ratio, 1.5);
 }
 
 // The machine may be busy when a candidate is timed: only its ratio to the baseline counts.

@@ -110,6 +110,34 @@ TEST_F(PoolTest, TheGateBaselineMustFinish) {
   EXPECT_THAT(line, HasSubstr("dense-nano is failed: no cuda"));
 }
 
+// The evaluator says the ratio before the steps; both are there for the next attempt.
+TEST_F(PoolTest, AMeasuredStepRatioOutlivesItsAttempt) {
+  StudyOptions options = study_options(space, 1);
+  options.budget = parse_budget("20s");
+  struct Timed : FakeEvaluator {
+    Outcome evaluate(const Candidate& candidate, Observer& observer) override {
+      const bool again = candidate.fixed_steps > 0;
+      if (!again && candidate.trial == 1) observer.timed(1.25);
+      observer.planned(again ? candidate.fixed_steps : 40 + candidate.trial);
+      if (!again) throw Error(Exit::Storage, "the machine went away");
+      Outcome ended = done(candidate);
+      ended.measurement.step_ratio = candidate.fixed_ratio;
+      ended.measurement.steps = candidate.fixed_steps;
+      return ended;
+    }
+  } timed;
+  for (int crash = 0; crash < 3; ++crash) {
+    Study study(options, space, types(), *db, 256);
+    EXPECT_EQ(error_code([&] { run_pool(study, timed, pool, observer); }), Exit::Storage);
+  }
+  Study study(options, space, types(), *db, 256);
+  EXPECT_TRUE(run_pool(study, timed, pool, observer));
+  const History history = study.history();
+  EXPECT_EQ(history.find(1)->outcome->measurement.step_ratio, 1.25);
+  EXPECT_EQ(history.find(1)->outcome->measurement.steps, 41);
+  EXPECT_TRUE(std::isnan(history.find(0)->outcome->measurement.step_ratio));
+}
+
 TEST_F(PoolTest, OutcomesAreShownOnlyWhenTheyAreStored) {
   struct Watcher : PoolObserver {
     explicit Watcher(ResultsDb& results) : db(results) {}

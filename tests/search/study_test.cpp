@@ -292,14 +292,15 @@ TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
     study.prepare(evaluator);
     const Trial trial = *study.ask(wait);
     EXPECT_EQ(study.candidate(trial).fixed_steps, 0);
-    study.planned(trial, 1234);
-    study.planned(trial, 4321);  // another measurement would give another number
+    study.planned(trial, 1234, 0.75);
+    study.planned(trial, 4321, 0.5);  // another measurement would give other numbers
   }
   Study study = make(options);
   study.prepare(evaluator);
   EXPECT_EQ(evaluator.timings, 1);
   const Candidate candidate = study.candidate(*study.ask(wait));
   EXPECT_EQ(candidate.fixed_steps, 1234);
+  EXPECT_EQ(candidate.fixed_ratio, 0.75);
   EXPECT_DOUBLE_EQ(candidate.baseline->step_seconds, 0.01);
 }
 
