@@ -12,8 +12,13 @@ void put_cost(const Cost& cost, Measurement& measurement) {
 
 void put_training(const Cost& cost, std::int64_t steps, Measurement& measurement) {
   measurement.steps = steps;
-  measurement.tokens = steps * cost.tokens;
-  measurement.flops = cost.step_flops * static_cast<double>(steps);
+  put_tokens(cost, steps * cost.tokens, measurement);
+}
+
+void put_tokens(const Cost& cost, std::int64_t tokens, Measurement& measurement) {
+  measurement.tokens = tokens;
+  measurement.flops =
+      cost.step_flops * (static_cast<double>(tokens) / static_cast<double>(cost.tokens));
   if (cost.active_parameters > 0)
     measurement.tokens_per_active_parameter =
         static_cast<double>(measurement.tokens) / static_cast<double>(cost.active_parameters);

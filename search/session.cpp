@@ -27,7 +27,8 @@ void refuse_elsewhere(const StudyRow& row) {
 
 Json provenance(const DataOptions& data) {
   return {{"version", version()},      {"revision", git_revision()}, {"cpu", cpu_name()},
-          {"command", command_line()}, {"data", data.data},          {"tokenizer", data.tokenizer}};
+          {"command", command_line()}, {"data", data.data},          {"tokenizer", data.tokenizer},
+          {"vocab", data.vocab}};
 }
 
 Json to_json(const std::vector<Baseline>& baselines) {
@@ -77,6 +78,7 @@ Recipe recorded_recipe(const StudyRow& row) {
 DataOptions merged(DataOptions data, const StudyRow& row) {
   if (data.data.empty()) data.data = row.settings.provenance.value("data", "");
   if (data.tokenizer.empty()) data.tokenizer = row.settings.provenance.value("tokenizer", "");
+  if (data.vocab == 0) data.vocab = row.settings.provenance.value("vocab", std::int64_t{0});
   return data;
 }
 
@@ -105,6 +107,9 @@ void Session::make_evaluator(const std::string& name, EvaluatorOptions options) 
   evaluator_ = evaluators().get(name).make(options);
   evaluator_->check(recipe_);
   vocab_ = evaluator_->vocab();
+  if (options.vocab > 0 && options.vocab != vocab_)
+    bad_input("--vocab", "--evaluator " + name + " has its own", std::to_string(vocab_),
+              std::to_string(options.vocab));
 }
 
 void Session::make_study(StudyOptions options) {

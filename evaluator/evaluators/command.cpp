@@ -202,7 +202,6 @@ void Command::Run::finish(const Subprocess::Status& status) {
   measurement.native_loss = number_or(final_, "native_loss", std::nan(""));
   measurement.bits_per_byte = number_or(final_, "bits_per_byte", std::nan(""));
   measurement.step_seconds = number_or(final_, "step_seconds", std::nan(""));
-  measurement.tokens = count_or(final_, "tokens", measurement.tokens);
   measurement.parameters = count_or(final_, "parameters", measurement.parameters);
   measurement.peak_bytes = count_or(final_, "peak_bytes", 0);
   measurement.causal = causality_text(
@@ -234,6 +233,8 @@ Outcome Command::Run::go() {
   const std::int64_t done =
       final_.is_object() ? count_or(final_, "steps", std::max(last, steps_)) : last;
   put_training(cost_, done, measurement);
+  if (final_.is_object())
+    put_tokens(cost_, count_or(final_, "tokens", measurement.tokens), measurement);
   if (!ended_) finish(status);
   if (outcome_.ending != Ending::Done) put_stop(outcome_.curve, done, measurement);
   return std::move(outcome_);

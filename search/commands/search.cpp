@@ -20,6 +20,8 @@ void describe_options(Args& args, StudyRequest& request) {
               "a proposal sees the results of trials this far back; at least --workers");
   args.choice("--evaluator", request.evaluator, evaluators().names(), "who judges blocks");
   args.option("--command PROGRAM", request.command, "the trainer of --evaluator command");
+  args.option("--vocab N", request.data.vocab, 1, 1 << 24,
+              "rows of the embedding table: the corpus' when left out, 256 with --command");
   args.option("--seed-from BLOCK", request.seed_from, "a block file or baseline to try first");
   args.option("--baseline BLOCK", request.baselines,
               "instead of the space's; the first one is the gate's");

@@ -55,11 +55,33 @@ def scaled(place):
     equal([row for row in second if row["number"] < len(first)], first, "the others stay")
 
 
+def vocabulary(place):
+    command = ["search", "--evaluator", "command", "--command",
+               'echo "{\\"final\\":true,\\"loss\\":$MOEBIUS_SEED}"', "--budget", "300ktok",
+               "--trials", "1", "--db", "v.db"]
+
+    def parameters(study, *more):
+        run(place, *command, "--study", study, *more)
+        return rows(place, "trials", "--db", "v.db", "--study", study)[0]["parameters"]
+
+    small, large = parameters("small"), parameters("large", "--vocab", 32000)
+    check(large > small + 31744 * 32, f"the vocabulary counts: {small}, {large}")
+    other = run(place, *command, "--study", "large", "--vocab", 30000, code=2)
+    check(b"/options/vocab: 32000 -> 30000" in other.stderr, other.stderr)
+    run(place, "noise", "--db", "v.db", "--study", "large", "--seeds", 1)
+    again = rows(place, "trials", "--db", "v.db", "--study", "large", "--where", "role = noise")
+    equal(again[0]["parameters"], large, "noise trains with the study's vocabulary")
+    own = run(place, *SYNTHETIC, "--budget", "300ktok", "--vocab", 300, code=2)
+    equal(own.stderr, b"error: --vocab: --evaluator synthetic has its own; allowed: 256; got: 300\n",
+          "an option that would do nothing is refused")
+
+
 def main():
     with workspace() as place:
         step_time(place)
         parallel(place)
         scaled(place)
+        vocabulary(place)
     finish()
 
 

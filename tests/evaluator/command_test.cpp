@@ -4,6 +4,7 @@
 
 #include "evaluator/report.h"
 #include "evaluator_support.h"
+#include "space/cost.h"
 
 namespace moebius {
 namespace {
@@ -50,6 +51,20 @@ TEST_F(CommandEvaluator, ReadsTheCurveAndTheResult) {
   EXPECT_EQ(outcome.measurement.steps, 8);
   EXPECT_EQ(outcome.measurement.causal, "yes");
   EXPECT_GT(outcome.measurement.parameters, 0);
+}
+
+TEST_F(CommandEvaluator, WhatItTrainedOnFollowsFromTheTokensItReports) {
+  const Candidate task = candidate();
+  const Cost each = cost(task.spec, builtin_catalog().types, task.recipe, 256);
+  for (const char* report : {"\"loss\":1.5", "\"ending\":\"diverged\""}) {
+    const Measurement m =
+        run(std::string("echo '{\"final\":true,\"tokens\":1000,") + report + "}'").measurement;
+    EXPECT_EQ(m.tokens, 1000);
+    EXPECT_EQ(m.steps, 8);
+    EXPECT_DOUBLE_EQ(m.flops, each.step_flops * 1000 / 64);  // 4 sequences of 16
+    EXPECT_DOUBLE_EQ(m.tokens_per_active_parameter,
+                     1000 / static_cast<double>(each.active_parameters));
+  }
 }
 
 TEST_F(CommandEvaluator, HandsTheTaskOverInFilesAndEnvironment) {
