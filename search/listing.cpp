@@ -130,14 +130,23 @@ int compare(const Json& left, const Json& right) {
   return left.get_ref<const std::string&>().compare(right.get_ref<const std::string&>());
 }
 
+// What a value is compared with; nothing where the condition's is of another kind.
+std::optional<Json> operand_for(const Json& value, const Condition& condition) {
+  if (value.is_string()) return condition.text;
+  if (value.is_boolean() && (condition.text == "true" || condition.text == "false"))
+    return condition.text == "true";
+  if (condition.number) return *condition.number;
+  return {};
+}
+
 bool holds(const Condition& condition, const Json& value) {
   if (condition.null) return value.is_null() == (condition.op == "=");
   if (value.is_null()) return false;
   if (condition.op == "~")
     return cell_text(value, Style::Plain).find(condition.text) != std::string::npos;
-  const bool numeric = !value.is_string();
-  if (numeric && !condition.number) return condition.op == "!=";
-  const int order = compare(value, numeric ? Json(*condition.number) : Json(condition.text));
+  const std::optional<Json> operand = operand_for(value, condition);
+  if (!operand) return condition.op == "!=";
+  const int order = compare(value, *operand);
   if (condition.op == "=") return order == 0;
   if (condition.op == "!=") return order != 0;
   if (condition.op == "<") return order < 0;

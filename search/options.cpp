@@ -95,7 +95,7 @@ const Trial& pick_trial(const History& history, const std::string& number) {
 
 std::string files_of(const DbOptions& options) {
   if (is_memory(options.db)) return "";
-  std::filesystem::path path = path_of(options.db);
+  std::filesystem::path path = std::filesystem::absolute(path_of(options.db));
   return path.replace_extension(".files") / options.study;
 }
 

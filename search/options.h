@@ -29,7 +29,8 @@ std::unique_ptr<ResultsDb> open_existing(const DbOptions& options, OpenMode mode
 StudyRow pick_study(ResultsDb& db, DbOptions& options);
 // "12" -> trial 12. Error(BadInput).
 const Trial& pick_trial(const History& history, const std::string& number);
-// Directory for checkpoints and weights of a study: "runs/moebius.files/first"; "" for memory.
+// Directory for checkpoints and weights of a study: "/../runs/moebius.files/first", absolute, since
+// the database keeps paths in it; "" for memory.
 std::string files_of(const DbOptions& options);
 
 // --data, --tokenizer, --threads, --memory

@@ -113,6 +113,9 @@ struct Study::Impl {
     if (!baselines.empty())
       baseline_cost = cost(baselines.front().spec, types, space.recipe(), vocab);
     for (const Spec& spec : options.seeds) check_search_block(spec, "--seed-from");
+    // A space that nothing satisfies is refused now, not when its baselines have been trained.
+    if (options.trials > static_cast<std::int64_t>(options.seeds.size()))
+      propose_trial(context(), History());
   }
 
   void check_search_block(const Spec& spec, const std::string& where) const {

@@ -182,9 +182,13 @@ class Pool {
     try {
       const Candidate candidate = candidate_of(trial);
       const std::int64_t bytes = evaluator_.peak_bytes(candidate);
-      if (bytes > memory_.limit())
-        return ended(Ending::OutOfMemory, fmt::format("needs {}; limit {}", bytes_text(bytes),
-                                                      bytes_text(memory_.limit())));
+      if (bytes > memory_.limit()) {
+        Outcome outcome = ended(
+            Ending::OutOfMemory,
+            fmt::format("needs {}; limit {}", bytes_text(bytes), bytes_text(memory_.limit())));
+        outcome.measurement.peak_bytes = bytes;
+        return outcome;
+      }
       if (!memory_.enter(bytes, [this] { return stopping(); })) return ended(Ending::Stopped, "");
       const Room room{memory_, bytes};
       Talk talk(*this, worker, trial);

@@ -62,6 +62,7 @@ TEST_F(PoolTest, ATrialThatFitsNowhereEndsWithItsNumbers) {
   const Trial large = *study.history().find(4);
   EXPECT_EQ(large.state, TrialState::OutOfMemory);
   EXPECT_EQ(large.outcome->message, "needs 3 GiB; limit 1 GiB");
+  EXPECT_EQ(large.outcome->measurement.peak_bytes, 3LL << 30);
   EXPECT_EQ(study.history().count("search"), 6);
 }
 

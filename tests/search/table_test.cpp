@@ -139,6 +139,21 @@ TEST(Select, ConditionsCompareNumbersTextsAndNull) {
   EXPECT_EQ(selected(""), (V{0, 1, 12}));
 }
 
+TEST(Select, BooleansAreTrueOrFalse) {
+  const auto count = [](const std::string& where) {
+    Table table{{{"tied", "tied"}}, {{true}, {false}, {true}}};
+    ListOptions options;
+    options.where = where;
+    select(table, options);
+    return table.rows.size();
+  };
+  EXPECT_EQ(count("tied = true"), 2U);
+  EXPECT_EQ(count("tied != true"), 1U);
+  EXPECT_EQ(count("tied = false"), 1U);
+  EXPECT_EQ(count("tied = 1"), 2U);
+  EXPECT_EQ(count("tied = yes"), 0U);
+}
+
 TEST(Select, SortsWithTheUnknownLast) {
   using V = std::vector<Json>;
   EXPECT_EQ(selected("", "loss"), (V{12, 0, 1}));
