@@ -51,7 +51,6 @@ class Session {
   const Space& space() const { return *space_; }
   const Recipe& recipe() const { return recipe_; }
   const DbOptions& db() const { return db_; }
-  ResultsDb& results() { return *results_; }
   std::int64_t vocab() const { return vocab_; }
 
  private:

@@ -190,8 +190,6 @@ std::string cell_text(const Json& value, Style style) {
       return bytes_text(static_cast<std::int64_t>(number));
     case Style::Seconds:
       return seconds_text(number);
-    case Style::Percent:
-      return fmt::format("{:.1f} %", 100 * number);
     case Style::Plain:
       break;
   }

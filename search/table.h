@@ -8,7 +8,7 @@
 namespace moebius {
 
 // How a table shows a value; the other formats always carry the raw one.
-enum class Style { Plain, Loss, Signed, Ratio, Count, Bytes, Seconds, Percent };
+enum class Style { Plain, Loss, Signed, Ratio, Count, Bytes, Seconds };
 
 struct Column {
   std::string name;   // key of json, jsonl and csv: "tokens_per_active_parameter"
