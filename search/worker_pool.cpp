@@ -196,7 +196,11 @@ class Pool {
     } catch (const std::bad_alloc&) {
       return ended(Ending::OutOfMemory, "an allocation was refused");
     } catch (const Error& error) {
-      if (error.code() == Exit::Storage || error.code() == Exit::NotOwner) throw;
+      if (error.code() == Exit::NotOwner) throw;
+      if (error.code() == Exit::Storage)
+        throw Error(Exit::Storage, fmt::format("{}; mend that (free space on a full disk) and run "
+                                               "the same command again",
+                                               error.what()));
       return ended(Ending::Failed, error.what());
     } catch (const std::exception& error) {
       return ended(Ending::Failed, error.what());

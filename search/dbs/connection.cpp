@@ -168,7 +168,7 @@ void raise(const std::string& path, const SQLite::Exception& error) {
                           kLockWait.count()));
       break;
     case SQLITE_FULL:
-      storage("the disk is full; make room and run again");
+      storage("the disk is full; free space and run the same command again");
       break;
     case SQLITE_READONLY:
     case SQLITE_PERM:
@@ -180,7 +180,7 @@ void raise(const std::string& path, const SQLite::Exception& error) {
       storage("is damaged or not a database");
       break;
     default:
-      storage("the database failed");
+      storage("the database failed; once the disk works and has space, run the same command again");
   }
   throw Error(Exit::Bug, "[sqlite] unreachable");
 }

@@ -80,6 +80,15 @@ TEST(WalGate, LeavesOutTheVersionsThatCanLoseCommits) {
     EXPECT_EQ(sqlite::wal_is_safe(version), expected) << version;
 }
 
+TEST(SqliteError, AFullDiskIsStorageAndSaysHowToGoOn) {
+  std::string line;
+  const SQLite::Exception full("database or disk is full", SQLITE_FULL);
+  EXPECT_EQ(error_code([&] { sqlite::raise("r.db", full); }, &line), Exit::Storage);
+  EXPECT_EQ(line,
+            "r.db: the disk is full; free space and run the same command again (database or disk "
+            "is full)");
+}
+
 TEST_F(SqliteTest, ASecondOwnerIsRefusedNamingTheFirst) {
   auto first = open();
   first->open_study(settings(), true);

@@ -87,12 +87,15 @@ TEST_F(PoolTest, TroubleWithTheStoreEndsThePoolAndLeavesTheRestResumable) {
   {
     Study study = make(20);
     evaluator.outcome = [](const Candidate& candidate) -> Outcome {
-      if (candidate.trial == 7) throw Error(Exit::Storage, "the disk is full");
+      if (candidate.trial == 7) throw Error(Exit::Storage, "t7: cannot be written");
       return FakeEvaluator::done(candidate);
     };
     std::string line;
     EXPECT_EQ(error_code([&] { run(study, 3); }, &line), Exit::Storage);
-    EXPECT_EQ(line, "the disk is full");
+    EXPECT_EQ(
+        line,
+        "t7: cannot be written; mend that (free space on a full disk) and run the same command "
+        "again");
     EXPECT_FALSE(study.complete());
   }
   evaluator.outcome = FakeEvaluator::done;
