@@ -11,7 +11,6 @@
 #include "search/proposal.h"
 #include "search/table.h"
 #include "space/base/log.h"
-#include "space/scale.h"
 
 namespace moebius {
 namespace {
@@ -44,19 +43,6 @@ double number_or_zero(const Json& json) {
 }
 
 }  // namespace
-
-std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& types) {
-  std::vector<Baseline> result;
-  const std::vector<std::string> blocks = baseline_blocks();
-  for (const std::string& name : space.baselines()) {
-    const bool block = std::find(blocks.begin(), blocks.end(), name) != blocks.end();
-    const bool full = !block && !is_file_name(name);
-    const std::string stem = std::filesystem::path(name).stem().string();
-    const std::string label = block ? name + "-" + space.scale() : full ? name : stem;
-    result.push_back({label, space_baseline(space, name, types)});
-  }
-  return result;
-}
 
 struct Study::Impl {
   const StudyOptions options;
