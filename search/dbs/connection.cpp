@@ -122,6 +122,15 @@ void make_durable(SQLite::Database& database, const std::string& path) {
 
 int primary(const SQLite::Exception& error) { return error.getErrorCode() & 0xFF; }
 
+// A reader met the journal of an unfinished transaction and lacks the rights to undo it.
+bool cannot_roll_back(const std::string& path, const SQLite::Exception& error) {
+  const bool refused = primary(error) == SQLITE_READONLY || primary(error) == SQLITE_CANTOPEN ||
+                       error.getExtendedErrorCode() == SQLITE_IOERR_DELETE;
+  std::error_code none;
+  const auto size = std::filesystem::file_size(path + "-journal", none);
+  return refused && !none && size > 0;
+}
+
 std::string read_text(int file) {
   std::array<char, 32> text{};
   const ssize_t size = pread(file, text.data(), text.size() - 1, 0);
@@ -160,6 +169,11 @@ void raise(const std::string& path, const SQLite::Exception& error) {
   const auto storage = [&](const std::string& what) {
     throw Error(Exit::Storage, fmt::format("{}: {} ({})", path, what, error.what()));
   };
+  if (cannot_roll_back(path, error))
+    storage(
+        fmt::format("a writer was killed and left {}-journal, which must be rolled back; read "
+                    "the database once with the right to write both files and their directory",
+                    path));
   switch (primary(error)) {
     case SQLITE_CONSTRAINT:
       throw Error(Exit::Bug, fmt::format("[sqlite] {}: {}", path, error.what()));
