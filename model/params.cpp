@@ -12,8 +12,7 @@ Weight Params::declare(ParamSlot slot) {
                 "[params] '{}' has shape [{}, {}, {}]", slot.name, slot.batch, slot.rows,
                 slot.cols);
   MOEBIUS_CHECK(values_ == nullptr, "[params] '{}' is declared after attach()", slot.name);
-  for (const ParamSlot& known : slots_)
-    MOEBIUS_CHECK(known.name != slot.name, "[params] '{}' is declared twice", slot.name);
+  MOEBIUS_CHECK(names_.insert(slot.name).second, "[params] '{}' is declared twice", slot.name);
 
   const std::int64_t padded = (slot.size() + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
   slot.value_offset = value_size_;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "model/view.h"
@@ -66,6 +67,7 @@ class Params {
 
  private:
   std::vector<ParamSlot> slots_;
+  std::unordered_set<std::string> names_;  // of the slots
   std::int64_t value_size_ = 0, gradient_size_ = 0;
   Dtype dtype_ = Dtype::F32;
   std::byte* values_ = nullptr;
