@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kMostParameters = 1'000'000'000'000'000;
 constexpr double kMostFlops = 1e24;
-constexpr std::int64_t kFloatBytes = 4;  // activations and gradients
+constexpr double kFloatBytes = 4;  // activations and gradients
 
 [[noreturn]] void too_large() {
   bad_input("block", "needs more than 1e15 parameters", "at most 1e15 parameters");
@@ -43,11 +43,11 @@ struct Fold {
     active += cell * rows / static_cast<double>(tokens);
   }
   void add(const Pass& op, std::int64_t) {
-    pass_bytes += static_cast<double>(op.bytes);
+    pass_bytes += op.bytes;
     parameters = plus(parameters, op.parameters);
     active += static_cast<double>(op.parameters);
   }
-  void add(const Exchange& op, std::int64_t) { exchange_bytes += static_cast<double>(op.bytes); }
+  void add(const Exchange& op, std::int64_t) { exchange_bytes += op.bytes; }
 
   void add(const Fold& other, std::int64_t repeats) {
     const double n = static_cast<double>(repeats);
@@ -68,7 +68,7 @@ Fold fold(const std::vector<Operation>& operations, std::int64_t tokens) {
 
 // `touched` tensors of [T, D] read or written.
 Pass pass(const TokenShape& shape, std::int64_t touched, std::int64_t parameters) {
-  return {.bytes = touched * kFloatBytes * shape.tokens() * shape.d_model,
+  return {.bytes = kFloatBytes * static_cast<double>(touched * shape.tokens() * shape.d_model),
           .parameters = parameters};
 }
 

@@ -20,13 +20,14 @@ struct Matmul {
 
 // A memory-bound pass; `parameters` are those it owns (norm gains, bias tables, convolution taps).
 struct Pass {
-  std::int64_t bytes = 0;
+// Bytes are doubles: those of the largest legal blocks do not fit into 63 bits.
+  double bytes = 0;
   std::int64_t parameters = 0;
 };
 
 // Tokens sent to experts on other devices and back; free on one device.
 struct Exchange {
-  std::int64_t bytes = 0;
+  double bytes = 0;
 };
 
 using Operation = std::variant<Matmul, Pass, Exchange>;

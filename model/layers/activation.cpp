@@ -58,7 +58,7 @@ void append_hidden(std::vector<Operation>& operations, std::int64_t rows, std::i
   const Matmul in{.rows = rows, .n = hidden, .k = d_model, .batch = experts, .weight = true};
   if (gated) operations.push_back(in);
   operations.push_back(in);
-  operations.push_back(Pass{.bytes = 4 * rows * hidden * (gated ? 3 : 2), .parameters = 0});
+  operations.push_back(Pass{.bytes = (gated ? 12 : 8) * static_cast<double>(rows * hidden)});
   operations.push_back(
       Matmul{.rows = rows, .n = d_model, .k = hidden, .batch = experts, .weight = true});
 }

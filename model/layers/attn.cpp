@@ -136,7 +136,8 @@ std::string why_illegal(const Fields& fields, const TokenShape&) {
 std::vector<Operation> operations(const Fields& fields, const TokenShape& shape) {
   const std::int64_t heads = integer(fields, "heads"), head_dim = integer(fields, "head_dim");
   const std::int64_t tokens = shape.tokens(), width = heads * head_dim;
-  const std::int64_t pass = 4 * tokens * width * 2;  // reads and writes one [T, H*K] fp32 buffer
+  // reads and writes one [T, H*K] fp32 buffer
+  const double pass = 2 * 4 * static_cast<double>(tokens * width);
   std::vector<Operation> result;
   for (int i = 0; i < 3; ++i) {
     result.push_back(Matmul{.rows = tokens, .n = width, .k = shape.d_model});
@@ -145,7 +146,8 @@ std::vector<Operation> operations(const Fields& fields, const TokenShape& shape)
   }
   if (text(fields, "position") == "rope") result.push_back(Pass{.bytes = 2 * pass});
   if (text(fields, "position") == "relative_bias")
-    result.push_back(Pass{.bytes = 4 * kBuckets * heads, .parameters = kBuckets * heads});
+    result.push_back(
+        Pass{.bytes = static_cast<double>(4 * kBuckets * heads), .parameters = kBuckets * heads});
   // Causal: position s meets s + 1 keys; once for the scores, once for the values.
   const Matmul pairs{.rows = shape.batch * heads * (shape.seq * (shape.seq + 1) / 2),
                      .n = 1,

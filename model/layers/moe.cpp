@@ -179,15 +179,16 @@ std::string why_illegal(const Fields& fields, const TokenShape& shape) {
 std::vector<Operation> operations(const Fields& fields, const TokenShape& shape) {
   const std::int64_t tokens = shape.tokens(), experts = integer(fields, "experts");
   const std::int64_t pairs = expected_pairs(fields, tokens);
-  const std::int64_t rows_bytes = 4 * pairs * shape.d_model;  // one [P, D] fp32 buffer
+  const double rows_bytes = 4 * static_cast<double>(pairs * shape.d_model);  // one [P, D] buffer
+  const double tokens_bytes = 4 * static_cast<double>(tokens * shape.d_model);
   std::vector<Operation> result;
   result.push_back(Matmul{.rows = tokens, .n = experts, .k = shape.d_model});
-  result.push_back(Pass{.bytes = 4 * tokens * experts * 3});  // softmax, choice
-  result.push_back(Pass{.bytes = 2 * rows_bytes});            // gather
-  result.push_back(Exchange{.bytes = 2 * rows_bytes});        // to the experts and back
+  result.push_back(Pass{.bytes = 12 * static_cast<double>(tokens * experts)});  // softmax, choice
+  result.push_back(Pass{.bytes = 2 * rows_bytes});                              // gather
+  result.push_back(Exchange{.bytes = 2 * rows_bytes});  // to the experts and back
   append_hidden(result, pairs, experts, shape.d_model, integer(fields, "d_moe"),
                 hidden_activation(text(fields, "activation")).gated);
-  result.push_back(Pass{.bytes = rows_bytes + 4 * tokens * shape.d_model});  // combine
+  result.push_back(Pass{.bytes = rows_bytes + tokens_bytes});  // combine
   return result;
 }
 

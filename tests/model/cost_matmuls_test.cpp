@@ -81,6 +81,16 @@ TEST(Cost, ReproducesThePublishedSizes) {
   EXPECT_NEAR(billions("brainformer-1-8b-64e"), 157.2, 0.1);
 }
 
+// 2^32 tokens in 64 slots each, D = 2^24: one buffer of all pairs has 2^64 bytes.
+TEST(Cost, BytesOfTheLargestBlockDoNotWrap) {
+  const Spec spec = block(1 << 24, {moe(1, 64, "expert_choice", 64)});
+  const Recipe r = recipe(1 << 16, 1 << 16);
+  EXPECT_EQ(why_illegal(spec, builtin_catalog().types, r), "");
+  const Cost c = cost(spec, builtin_catalog().types, r, kVocab);
+  EXPECT_EQ(c.exchange_bytes, 2 * 2 * 0x1p64);  // there and back, forward and backward
+  EXPECT_GT(c.pass_bytes, 3 * 3 * 0x1p64);      // gather twice, combine once; backward doubles
+}
+
 // The pre-flight of a model that fits nowhere touches no memory.
 TEST(Plan, OfTheLargestModelIsOnlyArithmetic) {
   Recipe r = recipe(512, 1024, 1);

@@ -97,7 +97,7 @@ inline LayerType moe_type() {
     auto result = hidden(rows, experts, shape.d_model, integer(fields, "d_moe"),
                          gated(text(fields, "activation")));
     result.push_back(Matmul{.rows = shape.tokens(), .n = experts, .k = shape.d_model});
-    result.push_back(Exchange{.bytes = 8 * rows * shape.d_model});
+    result.push_back(Exchange{.bytes = 8 * static_cast<double>(rows * shape.d_model)});
     return result;
   };
   type.why_illegal = why_bad_group;
