@@ -4,8 +4,9 @@
 
 namespace moebius {
 
-// What a sub-layer does to T tokens, forward. Parameters, FLOPs, bytes, memory and step time are
-// folds over lists of these (space/cost.h), never separate formulas.
+// What a sub-layer does to T tokens, forward. Parameters, FLOPs and bytes are folds over lists of
+// these (space/cost.h), never separate formulas. Memory is planned by a dry run of the model
+// (model/learner_memory.h) and step time is measured (evaluator/step_time.h).
 
 // `batch` products of together `rows` rows: [rows/batch, k] x [k, n]. With `weight` the right
 // factors are parameters (batch * k * n of them); without, both are activations (attention: rows =
@@ -19,8 +20,8 @@ struct Matmul {
 };
 
 // A memory-bound pass; `parameters` are those it owns (norm gains, bias tables, convolution taps).
-struct Pass {
 // Bytes are doubles: those of the largest legal blocks do not fit into 63 bits.
+struct Pass {
   double bytes = 0;
   std::int64_t parameters = 0;
 };

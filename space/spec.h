@@ -45,8 +45,8 @@ Field d_model_field();
 // out-of-range field, wrong format. Fields with a default may be left out. Problems go to the
 // reader; the result is meaningful only when there are none.
 Spec read_spec(Reader reader, const LayerTypes& types);
-// The keys that exporters add ("name", "recipe", "provenance") are passed over.
-// The same from a whole document; Error(BadInput) naming `file`.
+// The same from a whole document, in which the keys that exporters add ("name", "recipe",
+// "provenance") are passed over. Error(BadInput) naming `file`.
 Spec read_spec(const Json& document, const std::string& file, const LayerTypes& types);
 
 // "" or the first reason why the block cannot be built for this micro-batch shape:
