@@ -7,7 +7,6 @@
 #include <unordered_map>
 
 #include "evaluator/documents.h"
-#include "space/base/atomic_file.h"
 #include "space/base/check.h"
 #include "space/base/hash.h"
 
@@ -128,11 +127,6 @@ std::string trained_tokenizer(const std::vector<std::string>& texts, std::int64_
     bad_input("--vocab", "this text gives no such vocabulary: " + status.ToString(), "",
               std::to_string(vocab));
   return model;
-}
-
-void train_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab,
-                     const std::string& path) {
-  write_file(path, trained_tokenizer(texts, vocab));
 }
 
 }  // namespace moebius

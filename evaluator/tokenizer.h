@@ -33,7 +33,5 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& source);
 // files, JSONL or directories as Corpus::open takes them; at most the first 64 MiB are used.
 // Returns the bytes of the model file. Error(BadInput) when the text does not give so many pieces.
 std::string trained_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab);
-void train_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab,
-                     const std::string& path);
 
 }  // namespace moebius

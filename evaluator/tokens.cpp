@@ -48,11 +48,6 @@ void Tokens::append(std::span<const std::int32_t> ids) {
   }
 }
 
-void Tokens::append_bytes(std::span<const std::byte> raw) {
-  const auto count = static_cast<std::int64_t>(raw.size()) / width_;
-  if (count > 0) std::memcpy(extend(count).data(), raw.data(), raw.size());
-}
-
 std::span<std::byte> Tokens::extend(std::int64_t count) {
   MOEBIUS_CHECK(!mapped(), "[tokens] a mapped file cannot grow by {}", count);
   const std::size_t before = owned_.size();

@@ -20,8 +20,7 @@ class Tokens {
   static int width_for(std::int64_t vocab) { return vocab <= 256 ? 1 : vocab <= 65536 ? 2 : 4; }
 
   void append(std::span<const std::int32_t> ids);
-  void append_bytes(std::span<const std::byte> raw);  // raw.size() = a multiple of the width
-  std::span<std::byte> extend(std::int64_t count);    // uninitialised room for `count` tokens
+  std::span<std::byte> extend(std::int64_t count);  // zeros, room for `count` tokens
 
   std::int64_t size() const { return size_; }
   std::int32_t operator[](std::int64_t i) const;

@@ -140,48 +140,6 @@ bool Space::locate(const Spec& spec, Point& point) const {
   return true;
 }
 
-Json Space::point_json(const Point& point) const {
-  Json result = Json::object();
-  for (std::size_t s = 0; s < slots_.size(); ++s) {
-    const Knob& knob = knobs_[slots_[s].knob];
-    Json choice = to_json(knob.choices.at(static_cast<std::size_t>(point[s])));
-    if (knob.per_sublayer)
-      result[knob.name].push_back(std::move(choice));
-    else
-      result[knob.name] = std::move(choice);
-  }
-  return result;
-}
-
-Point Space::read_point(const Json& json, const std::string& file) const {
-  Problems problems(file);
-  Reader reader(json, "", problems);
-  Point point;
-  for (const Knob& knob : knobs_) {
-    std::vector<Reader> given;
-    if (knob.per_sublayer)
-      given = reader.array(knob.name);
-    else
-      given.push_back(reader.at(knob.name));
-    const std::size_t wanted = knob.per_sublayer ? static_cast<std::size_t>(sublayers_) : 1;
-    if (given.size() != wanted && reader.has(knob.name))
-      reader.problem_at(knob.name, "wrong length", std::to_string(wanted),
-                        std::to_string(given.size()));
-    std::vector<std::string> allowed;
-    for (const Value& choice : knob.choices) allowed.push_back(value_text(choice));
-    for (const Reader& at : given) {
-      std::size_t index = 0;
-      while (index < knob.choices.size() && to_json(knob.choices[index]) != at.value()) ++index;
-      if (index == knob.choices.size() && at.present())
-        at.problem("not a choice of this space", join(allowed, ", "), describe(at.value()));
-      point.push_back(static_cast<std::int32_t>(index));
-    }
-  }
-  reader.finish();
-  problems.raise();
-  return point;
-}
-
 Point Space::sample(Rng& rng) const {
   Point point;
   for (const Slot& slot : slots_)

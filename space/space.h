@@ -71,8 +71,6 @@ class Space {
   // The point of a spec; false when the spec is not in the space (then it may be a baseline, never
   // a parent).
   bool locate(const Spec& spec, Point& point) const;
-  Json point_json(const Point& point) const;  // {"type":["attn",..],"d_model":512,..}
-  Point read_point(const Json& json, const std::string& file) const;
 
   Point sample(Rng& rng) const;  // uniform over points; not checked for feasibility
 

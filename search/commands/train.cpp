@@ -40,7 +40,6 @@ Budget budget_of(const Options& options) {
 // One line every few seconds, or one line that is redrawn.
 class Talk : public Observer {
  public:
-  void planned(std::int64_t steps) override { steps_ = steps; }
   bool stop() override { return stop_requested(); }
   void point(const CurvePoint& point, std::int64_t of_steps) override {
     if (log_level() < LogLevel::Info) return;
@@ -59,7 +58,6 @@ class Talk : public Observer {
  private:
   const bool live_ = isatty(STDERR_FILENO) != 0;
   std::chrono::steady_clock::time_point last_;
-  std::int64_t steps_ = 0;
 };
 
 std::int64_t peak_resident() {

@@ -60,7 +60,6 @@ class Reader {
                        std::optional<std::int64_t> fallback = {});
   double number(const std::string& key, double low, double high,
                 std::optional<double> fallback = {});
-  bool boolean(const std::string& key, std::optional<bool> fallback = {});
   std::string text(const std::string& key, std::optional<std::string> fallback = {});
   // A string that must be one of `allowed`.
   std::string choice(const std::string& key, const std::vector<std::string>& allowed,

@@ -135,13 +135,6 @@ double Reader::number(const std::string& key, double low, double high,
   return fallback && !has(key) ? (find(key, false), *fallback) : at(key).as_number(low, high);
 }
 
-bool Reader::boolean(const std::string& key, std::optional<bool> fallback) {
-  const Json* value = find(key, !fallback);
-  if (value == nullptr) return fallback.value_or(false);
-  if (!value->is_boolean()) problem_at(key, "must be true or false", "", describe(*value));
-  return value->is_boolean() && value->get<bool>();
-}
-
 std::string Reader::text(const std::string& key, std::optional<std::string> fallback) {
   return fallback && !has(key) ? (find(key, false), *fallback) : at(key).as_text();
 }

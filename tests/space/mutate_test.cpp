@@ -13,6 +13,7 @@ namespace moebius {
 namespace {
 
 using testing::error_of;
+using testing::point_of;
 using testing::read_space;
 using testing::small_space;
 using testing::test_types;
@@ -117,13 +118,12 @@ void expect_shares(const Space& space, const Point& parent, const Point& mate,
 TEST(Mutate, DrawsOperatorsByTheirWeightOverTheApplicable) {
   const Space space = read_space(small_space());
   const auto point = [&](std::vector<std::string> types) {
-    return space.read_point({{"type", types},
-                             {"d_model", 32},
-                             {"d_moe", 32},
-                             {"d_ffn", 64},
-                             {"heads", 2},
-                             {"activation", "relu"}},
-                            "p");
+    return point_of(space, {{"type", types},
+                            {"d_model", 32},
+                            {"d_moe", 32},
+                            {"d_ffn", 64},
+                            {"heads", 2},
+                            {"activation", "relu"}});
   };
   const Point mixed = point({"attn", "moe", "ffn"}), even = point({"attn", "attn", "attn"});
   expect_shares(space, mixed, even, {"nudge", "resample", "retype", "move", "swap", "crossover"});
@@ -135,13 +135,12 @@ TEST(Mutate, DrawsOperatorsByTheirWeightOverTheApplicable) {
 
 TEST(Mutate, TouchesOnlyKnobsOfTypesThatArePresent) {
   const Space space = read_space(small_space());
-  const Point parent = space.read_point({{"type", {"attn", "attn", "attn"}},
-                                         {"d_model", 32},
-                                         {"d_moe", 32},
-                                         {"d_ffn", 64},
-                                         {"heads", 2},
-                                         {"activation", "relu"}},
-                                        "p");
+  const Point parent = point_of(space, {{"type", {"attn", "attn", "attn"}},
+                                        {"d_model", 32},
+                                        {"d_moe", 32},
+                                        {"d_ffn", 64},
+                                        {"heads", 2},
+                                        {"activation", "relu"}});
   std::set<std::string> touched;
   Rng rng(4);
   for (int i = 0; i < 500; ++i) {
@@ -157,13 +156,12 @@ TEST(Mutate, PerSublayerKnobsMoveWithTheirSubLayer) {
   Json document = small_space();
   document["knobs"]["d_ffn"]["per"] = "sublayer";
   const Space space = read_space(document);
-  const Point parent = space.read_point({{"type", {"attn", "ffn", "ffn"}},
-                                         {"d_model", 32},
-                                         {"d_moe", 32},
-                                         {"d_ffn", {64, 64, 96}},
-                                         {"heads", 2},
-                                         {"activation", "relu"}},
-                                        "p");
+  const Point parent = point_of(space, {{"type", {"attn", "ffn", "ffn"}},
+                                        {"d_model", 32},
+                                        {"d_moe", 32},
+                                        {"d_ffn", {64, 64, 96}},
+                                        {"heads", 2},
+                                        {"activation", "relu"}});
   const auto sorted = [](const Spec& spec) {
     std::multiset<std::string> result;
     const Json written = to_json(spec);

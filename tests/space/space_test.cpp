@@ -13,6 +13,7 @@ namespace {
 
 using testing::error_of;
 using testing::every_point;
+using testing::point_of;
 using testing::read_space;
 using testing::small_space;
 using testing::test_types;
@@ -72,7 +73,6 @@ TEST(Space, PointsAndSpecsMapOntoEachOther) {
     Point found;
     ASSERT_TRUE(space.locate(spec, found));
     EXPECT_EQ(space.resolve(found), spec);
-    EXPECT_EQ(space.read_point(space.point_json(point), "p"), point);
   }
 }
 
@@ -94,20 +94,6 @@ TEST(Space, ThePapersBlocksAreInThePapersSpace) {
   Point point;
   EXPECT_TRUE(space.locate(baseline("brainformer-1-100m-32e", test_types()), point));
   EXPECT_TRUE(space.locate(baseline("brainformer-2-100m-32e", test_types()), point));
-}
-
-TEST(Space, ReadPointNamesWhatIsNoChoice) {
-  const Space space = read_space(small_space());
-  Json json = space.point_json(Point(8, 0));
-  json["heads"] = 3;
-  json["type"] = {"attn", "attn"};
-  json["extra"] = 1;
-  json.erase("d_ffn");
-  EXPECT_EQ(error_of([&] { space.read_point(json, "p.json"); }),
-            "p.json: missing key \"d_ffn\"\n"
-            "p.json:/heads: not a choice of this space; allowed: 2, 4; got: number 3\n"
-            "p.json:/type: wrong length; allowed: 3; got: 2\n"
-            "p.json:/extra: unknown key; allowed: activation, d_ffn, d_model, d_moe, heads, type");
 }
 
 TEST(Space, SamplesEveryPointEquallyOften) {
@@ -166,14 +152,14 @@ TEST(Feasible, DemandsAttentionWhereTheSpaceHasIt) {
   const Json all_ffn = {
       {"type", {"ffn", "ffn", "ffn"}}, {"d_model", 64}, {"d_moe", 48}, {"d_ffn", 96}, {"heads", 4},
       {"activation", "relu"}};
-  EXPECT_EQ(judge(space, space.read_point(all_ffn, "p")), "no attention sub-layer");
+  EXPECT_EQ(judge(space, point_of(space, all_ffn)), "no attention sub-layer");
   document["knobs"]["type"]["choices"] = {"moe", "ffn"};
   document["knobs"].erase("heads");
   document["fixed"].erase("head_dim");
   space = read_space(document);
   Json without = all_ffn;
   without.erase("heads");
-  EXPECT_EQ(judge(space, space.read_point(without, "p")), "");
+  EXPECT_EQ(judge(space, point_of(space, without)), "");
 }
 
 TEST(Feasible, NamesBothNumbersOfABrokenBound) {

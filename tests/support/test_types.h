@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -171,6 +172,21 @@ inline Json small_space() { return parse_json(small_space_text(), "small.json");
 
 inline Space read_space(const Json& document) {
   return Space::read(document, "s.json", test_types());
+}
+
+// {"type": ["attn", ..], "d_model": 32, ..} as a point.
+inline Point point_of(const Space& space, const Json& choices) {
+  Point result;
+  for (const Slot& slot : space.slots()) {
+    const Knob& knob = space.knobs()[slot.knob];
+    const Json& given = choices.at(knob.name);
+    const Json& wanted = given.is_array() ? given.at(slot.position) : given;
+    const auto found = std::find_if(knob.choices.begin(), knob.choices.end(),
+                                    [&](const Value& value) { return to_json(value) == wanted; });
+    MOEBIUS_CHECK(found != knob.choices.end(), "{} is no choice of {}", wanted.dump(), knob.name);
+    result.push_back(static_cast<std::int32_t>(found - knob.choices.begin()));
+  }
+  return result;
 }
 
 // Every point of a space, in order.
