@@ -63,7 +63,7 @@ Tokens read_bin(const std::string& path, std::int64_t owned_limit) {
   const auto before = status_of(path);
   const BinHeader header = read_bin_header(path);
   if (before.st_size > owned_limit)
-    return Tokens::map(path, kBinHeaderBytes, header.tokens, header.width);
+    return Tokens::in_file(path, kBinHeaderBytes, header.tokens, header.width);
   Tokens tokens(header.width);
   std::ifstream file(path, std::ios::binary);
   file.seekg(kBinHeaderBytes);

@@ -21,8 +21,8 @@ constexpr std::int64_t kBinHeaderBytes = 1024;
 
 // Error(BadInput): not such a file, cut short, longer than it says.
 BinHeader read_bin_header(const std::string& path);
-// Owned when the file has at most `owned_limit` bytes, else mapped. Error(BadInput) when it changes
-// while it is read.
+// Owned when the file has at most `owned_limit` bytes, else read as needed. Error(BadInput) when it
+// changes while it is read.
 Tokens read_bin(const std::string& path, std::int64_t owned_limit);
 
 // Writes one file of the kind that `vocab` needs; nothing is seen under its name before finish().

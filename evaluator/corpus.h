@@ -19,7 +19,7 @@ struct TokenWindows {
 
 // Tokens of one text, cut by document into train, validation and test (90 / 5 / 5 %; a single
 // document is split at 90 %). Immutable, shared by all trials. Small ones are read once into memory
-// and verified; large ones are mapped.
+// and verified; large ones are read as needed.
 class Corpus {
  public:
   // `source`: a text file (documents end at blank lines), JSONL with "text", a directory of either,

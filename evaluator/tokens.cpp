@@ -1,13 +1,13 @@
 #include "evaluator/tokens.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "space/base/check.h"
+#include "space/base/text.h"
 
 namespace moebius {
 namespace {
@@ -23,20 +23,42 @@ void widen(const std::byte* from, std::int64_t count, std::int32_t* to) {
 
 }  // namespace
 
-Tokens Tokens::map(const std::string& path, std::int64_t offset, std::int64_t count, int width) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
-  const std::size_t bytes = static_cast<std::size_t>(offset + count * width);
-  void* base = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file, 0);
-  const int error = errno;
-  close(file);
-  if (base == MAP_FAILED) bad_input(path, std::string("cannot be mapped: ") + std::strerror(error));
-  madvise(base, bytes, MADV_RANDOM);
+class Tokens::File {
+ public:
+  File(const std::string& path, std::int64_t offset)
+      : path_(path), offset_(offset), file_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (file_ < 0) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
+    posix_fadvise(file_, 0, 0, POSIX_FADV_RANDOM);
+  }
+  ~File() { close(file_); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  void read(std::int64_t at, std::span<std::byte> to) const {
+    while (!to.empty()) {
+      const ssize_t got = pread(file_, to.data(), to.size(), offset_ + at);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0)
+        throw Error(Exit::Storage,
+                    printable(path_) +
+                        (got == 0 ? ": was cut short while in use"
+                                  : std::string(": cannot be read: ") + std::strerror(errno)));
+      to = to.subspan(static_cast<std::size_t>(got));
+      at += got;
+    }
+  }
+
+ private:
+  std::string path_;
+  std::int64_t offset_;  // of token 0
+  int file_;
+};
+
+Tokens Tokens::in_file(const std::string& path, std::int64_t offset, std::int64_t count,
+                       int width) {
   Tokens tokens(width);
   tokens.size_ = count;
-  tokens.mapping_ =
-      std::shared_ptr<const std::byte>(static_cast<const std::byte*>(base) + offset,
-                                       [base, bytes](const std::byte*) { munmap(base, bytes); });
+  tokens.file_ = std::make_shared<const File>(path, offset);
   return tokens;
 }
 
@@ -49,7 +71,7 @@ void Tokens::append(std::span<const std::int32_t> ids) {
 }
 
 std::span<std::byte> Tokens::extend(std::int64_t count) {
-  MOEBIUS_CHECK(!mapped(), "[tokens] a mapped file cannot grow by {}", count);
+  MOEBIUS_CHECK(owned(), "[tokens] a file cannot grow by {}", count);
   const std::size_t before = owned_.size();
   owned_.resize(before + static_cast<std::size_t>(count * width_));
   size_ += count;
@@ -64,7 +86,17 @@ std::int32_t Tokens::operator[](std::int64_t i) const {
 
 void Tokens::copy(std::int64_t begin, std::int64_t count, std::int32_t* to) const {
   MOEBIUS_CHECK(begin >= 0 && begin + count <= size_, "[tokens] {}+{} of {}", begin, count, size_);
-  const std::byte* from = (mapping_ ? mapping_.get() : owned_.data()) + begin * width_;
+  const std::byte* from = nullptr;
+  if (owned()) {
+    from = owned_.data() + begin * width_;
+  } else {
+    // Into the end of the destination: widened from the front, no id is overwritten unread.
+    const std::span<std::byte> raw =
+        std::as_writable_bytes(std::span(to, static_cast<std::size_t>(count)))
+            .last(static_cast<std::size_t>(count * width_));
+    file_->read(begin * width_, raw);
+    from = raw.data();
+  }
   if (width_ == 1) return widen<std::uint8_t>(from, count, to);
   if (width_ == 2) return widen<std::uint16_t>(from, count, to);
   widen<std::uint32_t>(from, count, to);

@@ -8,14 +8,16 @@
 
 namespace moebius {
 
-// A long row of token ids of 1, 2 or 4 bytes each (little-endian, unsigned): owned, or a mapped
-// file. Reading is thread-safe.
+// A long row of token ids of 1, 2 or 4 bytes each (little-endian, unsigned): owned, or in a file.
+// Reading is thread-safe.
 class Tokens {
  public:
   explicit Tokens(int width) : width_(width) {}
-  // Maps `count` tokens at byte `offset` of a file (MAP_PRIVATE, read-only). Error(BadInput) with
-  // the system's reason.
-  static Tokens map(const std::string& path, std::int64_t offset, std::int64_t count, int width);
+  // `count` tokens at byte `offset` of a file, read when they are asked for. With pread and not
+  // mapped, so that a file that is cut short under us is an Error(Storage) and not a signal.
+  // Error(BadInput) with the system's reason when it cannot be opened.
+  static Tokens in_file(const std::string& path, std::int64_t offset, std::int64_t count,
+                        int width);
   // The narrowest width that holds ids below `vocab`.
   static int width_for(std::int64_t vocab) { return vocab <= 256 ? 1 : vocab <= 65536 ? 2 : 4; }
 
@@ -27,13 +29,15 @@ class Tokens {
   void copy(std::int64_t begin, std::int64_t count, std::int32_t* to) const;
   // The owned bytes, width of them a token.
   std::span<const std::byte> bytes() const { return owned_; }
-  bool mapped() const { return mapping_ != nullptr; }
+  bool owned() const { return file_ == nullptr; }
 
  private:
+  class File;
+
   int width_;
   std::int64_t size_ = 0;
   std::vector<std::byte> owned_;
-  std::shared_ptr<const std::byte> mapping_;  // unmapped by its deleter; points at token 0
+  std::shared_ptr<const File> file_;  // nullptr: owned
 };
 
 }  // namespace moebius

@@ -68,14 +68,34 @@ TEST(Bin, TrainFileFindsItsHeldOutFiles) {
   EXPECT_THROW(check_windows(*corpus, Split::Test, 1, 8), Error);
 }
 
-TEST(Bin, MappedAndOwnedTokensAreTheSame) {
+TEST(Bin, TokensInAFileAndOwnedOnesAreTheSame) {
   const TemporaryDirectory directory;
   const auto path = directory.write("a.bin", bin(20240520, 1, counted(3000)));
-  const Tokens owned = read_bin(path, 1 << 20), mapped = read_bin(path, 0);
-  EXPECT_FALSE(owned.mapped());
-  EXPECT_TRUE(mapped.mapped());
-  ASSERT_EQ(owned.size(), mapped.size());
-  for (std::int64_t i = 0; i < owned.size(); ++i) EXPECT_EQ(owned[i], mapped[i]);
+  const Tokens owned = read_bin(path, 1 << 20), filed = read_bin(path, 0);
+  EXPECT_TRUE(owned.owned());
+  EXPECT_FALSE(filed.owned());
+  ASSERT_EQ(owned.size(), filed.size());
+  for (const std::int64_t count : {1, 7, 2990}) {
+    std::vector<std::int32_t> left(static_cast<std::size_t>(count)), right(left);
+    owned.copy(10, count, left.data());
+    filed.copy(10, count, right.data());
+    EXPECT_EQ(left, right);
+  }
+}
+
+TEST(Bin, AFileCutShortWhileInUseIsAnErrorAndNotASignal) {
+  const TemporaryDirectory directory;
+  const auto path = directory.write("a.bin", bin(20240520, 1, counted(30'000)));
+  const Tokens tokens = read_bin(path, 0);
+  std::filesystem::resize_file(path, 4096);
+  EXPECT_EQ(tokens[100], 1100);
+  try {
+    tokens[20'000];
+    ADD_FAILURE() << "read behind the end";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Exit::Storage);
+    EXPECT_EQ(error.what(), path + ": was cut short while in use");
+  }
 }
 
 TEST(Bin, DamagedFilesAreRefusedWithTheNumbers) {
