@@ -4,11 +4,13 @@
 #include <sentencepiece_trainer.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <unordered_map>
 
 #include "evaluator/documents.h"
 #include "space/base/check.h"
 #include "space/base/hash.h"
+#include "space/base/text.h"
 
 namespace moebius {
 namespace {
@@ -103,6 +105,16 @@ std::vector<std::int32_t> Tokenizer::encode_document(std::string_view text) cons
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& source) {
   if (source.empty() || source == "bytes") return std::make_shared<Bytes>();
   return std::make_shared<SentencePiece>(source);
+}
+
+std::string tokenizer_of(const std::string& own, const std::string& given) {
+  const std::string allowed = "--tokenizer with the SentencePiece model of its tokens";
+  if (own.empty() && given.empty())
+    bad_input("CHECKPOINT", "the model's tokens came without their tokenizer", allowed);
+  std::error_code error;
+  if (given.empty() && own != "bytes" && !std::filesystem::exists(own, error))
+    bad_input("CHECKPOINT", "the model's tokenizer is not there any more", allowed, printable(own));
+  return given.empty() ? own : given;
 }
 
 std::string trained_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab) {

@@ -28,6 +28,11 @@ class Tokenizer {
 // Error(BadInput) when it cannot be read.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& source);
 
+// The tokenizer for a model whose tokens came from `own` ("" = not known, a foreign .bin) when the
+// user has `given` one ("" = none). Error(BadInput) when there is no way to read the model's
+// tokens.
+std::string tokenizer_of(const std::string& own, const std::string& given);
+
 // Trains a byte-pair SentencePiece model of `vocab` pieces that gives every valid UTF-8 text
 // without U+2581 back byte for byte (byte fallback, no normalisation). Deterministic. `texts`: text
 // files, JSONL or directories as Corpus::open takes them; at most the first 64 MiB are used.

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "evaluator/tokenizer.h"
 #include "evaluator/trainer.h"
 #include "search/checkpoint_model.h"
 #include "search/table.h"
@@ -19,8 +20,9 @@ int run(const Options& options) {
   CheckpointModel model =
       load_model(options.checkpoint, options.db, static_cast<int>(options.threads), false);
   const bool tokenized = options.data == "builtin" || options.data.ends_with(".bin");
-  const std::shared_ptr<const Corpus> corpus = Corpus::open(
-      options.data, options.tokenizer.empty() && !tokenized ? model.tokenizer : options.tokenizer);
+  const std::shared_ptr<const Corpus> corpus =
+      Corpus::open(options.data, tokenized ? options.tokenizer
+                                           : tokenizer_of(model.tokenizer, options.tokenizer));
   if (corpus->vocab() > model.vocab)
     bad_input("--data", "has more tokens than the model", fmt::format("at most {}", model.vocab),
               std::to_string(corpus->vocab()));

@@ -78,8 +78,11 @@ int run(const Options& options) {
   CheckpointModel model =
       load_model(options.checkpoint, options.db, static_cast<int>(options.threads), true);
   const std::shared_ptr<const Tokenizer> tokenizer =
-      open_tokenizer(options.tokenizer.empty() ? model.tokenizer : options.tokenizer);
-  const std::int64_t vocab = std::min(tokenizer->vocab(), model.vocab);
+      open_tokenizer(tokenizer_of(model.tokenizer, options.tokenizer));
+  const std::int64_t vocab = tokenizer->vocab();
+  if (vocab > model.vocab)
+    bad_input("--tokenizer", "has more tokens than the model",
+              fmt::format("at most {}", model.vocab), std::to_string(vocab));
   std::vector<std::int32_t> prompt =
       tokenizer->encode(options.prompt.empty() ? "\n" : options.prompt);
   if (prompt.empty()) prompt.push_back(0);  // some tokenizers drop white space

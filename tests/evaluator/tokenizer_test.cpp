@@ -31,6 +31,21 @@ TEST(Tokenizer, BytesAreTheirOwnTokens) {
   EXPECT_EQ(bytes->end_of_text(), -1);
 }
 
+TEST(Tokenizer, OfAModelIsItsOwnUnlessGivenAndNeverGuessed) {
+  const TemporaryDirectory directory;
+  const std::string own = directory.write("own.model", "x");
+  EXPECT_EQ(tokenizer_of("bytes", ""), "bytes");
+  EXPECT_EQ(tokenizer_of(own, ""), own);
+  EXPECT_EQ(tokenizer_of(own, "other.model"), "other.model");
+  EXPECT_EQ(tokenizer_of("", "other.model"), "other.model");
+  const std::string allowed = "; allowed: --tokenizer with the SentencePiece model of its tokens";
+  EXPECT_EQ(bad_input_of([] { tokenizer_of("", ""); }),
+            "CHECKPOINT: the model's tokens came without their tokenizer" + allowed);
+  std::filesystem::remove(own);
+  EXPECT_EQ(bad_input_of([&] { tokenizer_of(own, ""); }),
+            "CHECKPOINT: the model's tokenizer is not there any more" + allowed + "; got: " + own);
+}
+
 TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
   const TemporaryDirectory directory;
   const std::string text = directory.write("prose.txt", prose());
