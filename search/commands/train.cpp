@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string block, out, budget, tokens;
+  std::string block, out, budget, tokens, iso_flops;
   DataOptions data;
   RecipeOptions recipe;
   std::int64_t steps = 0, seed = 1;
@@ -121,11 +121,20 @@ int report(const Outcome& outcome, const fs::path& folder, std::int64_t announce
 }
 
 int run(const Options& options) {
-  const Block block = load_block(options.block);
+// Wide enough to cost a token what it costs in the block `like`.
+void match_flops(Block& block, const std::string& like, const Recipe& recipe) {
+  if (like.empty()) return;
+  const TokenShape shape{recipe.micro_batch, recipe.seq, block.spec.d_model};
+  const double target = active_flops(load_block(like).spec, layer_types(), shape);
+  block.spec = iso_flops(block.spec, target, layer_types(), shape);
+}
+
+  Block block = load_block(options.block);
   Candidate candidate;
-  candidate.spec = block.spec;
   candidate.recipe = apply(options.recipe, block.recipe);
   candidate.budget = budget_of(options);
+  match_flops(block, options.iso_flops, candidate.recipe);
+  candidate.spec = block.spec;
   candidate.seed = static_cast<std::uint64_t>(options.seed);
   EvaluatorOptions evaluator_request = evaluator_options(options.data, candidate.recipe);
   const auto evaluator = evaluators().get("proxy").make(evaluator_request);
@@ -135,11 +144,12 @@ int run(const Options& options) {
     bad_input(options.block, why);
 
   const fs::path folder = options.out;
-  const Json provenance = {{"block", block.name},
-                           {"budget", to_string(candidate.budget)},
-                           {"seed", options.seed},
-                           {"data_hash", evaluator->data_hash()},
-                           {"vocab", evaluator->vocab()}};
+  Json provenance = {{"block", block.name},
+                     {"budget", to_string(candidate.budget)},
+                     {"seed", options.seed},
+                     {"data_hash", evaluator->data_hash()},
+                     {"vocab", evaluator->vocab()}};
+  if (!options.iso_flops.empty()) provenance["iso_flops"] = options.iso_flops;
   Json identity = provenance;
   identity["spec_hash"] = spec_hash(candidate.spec);
   identity["recipe"] = to_json(candidate.recipe);
@@ -188,6 +198,8 @@ Command commands_train() {
         args.option("--vocab N", options->data.vocab, 1, 1 << 24,
                     "rows of the embedding table, at least the corpus' vocabulary");
         args.flag("--no-weights", options->no_weights, "keep no model.safetensors");
+        args.option("--iso-flops BLOCK", options->iso_flops,
+                    "hidden widths re-solved for the active FLOPs per token of this block");
         describe(args, options->recipe);
         return [options] { return run(*options); };
       }};
