@@ -39,7 +39,10 @@ struct Candidate {
   std::uint64_t seed = 0;
   bool gated = false;  // search trials: both gates; baselines, re-runs and noise: none
   std::optional<GateBaseline> baseline;
-  std::string checkpoint;    // where a stopped attempt leaves off and starts again; "" = nowhere
+  // Where an attempt that was stopped or killed starts again; "" = nowhere. Written at a stop and
+  // after every `checkpoint_seconds` of training; gone when the attempt has ended.
+  std::string checkpoint;
+  double checkpoint_seconds = 300;
   std::string keep_weights;  // where a finished model is written; "" = nowhere
 };
 

@@ -28,14 +28,17 @@ class Loop {
         recipe_(recipe),
         plan_(plan),
         progress_(progress),
-        observer_(observer) {}
+        observer_(observer),
+        saved_seconds_(progress.wall_seconds) {}
 
   TrainResult run() {
     while (progress_.step < progress_.steps && result_.ending == Ending::Done) {
-      if (observer_.stop())
+      if (observer_.stop()) {
         stop();
-      else
-        step();
+        break;
+      }
+      if (progress_.wall_seconds - saved_seconds_ > plan_.checkpoint_seconds) save();
+      step();
     }
     if (!samples_.empty()) {
       const auto middle = samples_.begin() + static_cast<std::ptrdiff_t>(samples_.size() / 2);
@@ -47,11 +50,16 @@ class Loop {
 
  private:
   void stop() {
+    save();
+    end(Ending::Stopped,
+        fmt::format("stopped after {} of {} steps", progress_.step, progress_.steps));
+  }
+
+  void save() {
+    saved_seconds_ = progress_.wall_seconds;
     if (!plan_.checkpoint.empty())
       learner_.save(plan_.checkpoint, progress_.step, true,
                     checkpoint_metadata(progress_, plan_.identity).dump());
-    end(Ending::Stopped,
-        fmt::format("stopped after {} of {} steps", progress_.step, progress_.steps));
   }
 
   void step() {
@@ -124,6 +132,7 @@ class Loop {
   const TrainPlan& plan_;
   Progress& progress_;
   Observer& observer_;
+  double saved_seconds_;  // of training, at the last save
   TokenWindows batch_;
   std::vector<double> samples_;  // CPU seconds of each step
   TrainResult result_;

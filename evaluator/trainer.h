@@ -12,13 +12,15 @@
 namespace moebius {
 
 // The training loop: everything about it is a function of step indices, so that an interrupted and
-// resumed run gives the same bits as one that was left alone. No clock decides anything.
+// resumed run gives the same bits as one that was left alone. A clock decides when to save, and
+// nothing else.
 
 struct TrainPlan {
   std::uint64_t seed = 0;                                        // of the batches
   double prune_above = std::numeric_limits<double>::infinity();  // validation loss at a quarter
-  std::string checkpoint;  // where a stopped run is saved; "" = nowhere
-  Json identity;           // of the run, saved with it (evaluator/progress.h)
+  std::string checkpoint;         // where the run is saved; "" = nowhere
+  double checkpoint_seconds = 0;  // of training, from one save to the next
+  Json identity;                  // of the run, saved with it (evaluator/progress.h)
   int threads = 1;
 };
 

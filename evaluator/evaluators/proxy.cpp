@@ -226,8 +226,9 @@ void Proxy::judge(const Candidate& candidate, const Cost& cost, Observer& observ
   observer.planned(progress.steps);
 
   const auto learner = start(candidate, progress);
-  const TrainPlan plan{candidate.seed, quality_limit(candidate), candidate.checkpoint,
-                       identity(candidate), options_.threads};
+  const TrainPlan plan{candidate.seed,       quality_limit(candidate),
+                       candidate.checkpoint, candidate.checkpoint_seconds,
+                       identity(candidate),  options_.threads};
   const TrainResult result = train(*learner, *corpus_, candidate.recipe, plan, progress, observer);
   end(result.ending, result.message);
   outcome.curve = progress.curve;
@@ -268,7 +269,7 @@ Outcome Proxy::evaluate(const Candidate& candidate, Observer& observer) {
     outcome.message = "the system refused " + bytes_text(outcome.measurement.peak_bytes);
   }
   if (outcome.ending != Ending::Stopped && !candidate.checkpoint.empty()) {
-    std::error_code error;  // not there: it was never stopped
+    std::error_code error;  // not there: it was never saved
     std::filesystem::remove(candidate.checkpoint, error);
   }
   return outcome;

@@ -24,6 +24,7 @@ struct Options {
   DataOptions data;
   RecipeOptions recipe;
   std::int64_t steps = 0, seed = 1;
+  double checkpoint_every = 300;
   bool no_weights = false;
 };
 
@@ -120,7 +121,6 @@ int report(const Outcome& outcome, const fs::path& folder, std::int64_t announce
   return 0;
 }
 
-int run(const Options& options) {
 // Wide enough to cost a token what it costs in the block `like`.
 void match_flops(Block& block, const std::string& like, const Recipe& recipe) {
   if (like.empty()) return;
@@ -129,12 +129,13 @@ void match_flops(Block& block, const std::string& like, const Recipe& recipe) {
   block.spec = iso_flops(block.spec, target, layer_types(), shape);
 }
 
+int run(const Options& options) {
   Block block = load_block(options.block);
   Candidate candidate;
   candidate.recipe = apply(options.recipe, block.recipe);
-  candidate.budget = budget_of(options);
   match_flops(block, options.iso_flops, candidate.recipe);
   candidate.spec = block.spec;
+  candidate.budget = budget_of(options);
   candidate.seed = static_cast<std::uint64_t>(options.seed);
   EvaluatorOptions evaluator_request = evaluator_options(options.data, candidate.recipe);
   const auto evaluator = evaluators().get("proxy").make(evaluator_request);
@@ -154,7 +155,10 @@ void match_flops(Block& block, const std::string& like, const Recipe& recipe) {
   identity["spec_hash"] = spec_hash(candidate.spec);
   identity["recipe"] = to_json(candidate.recipe);
   check_folder(folder, identity);
-  if (fs::exists(folder / "model.safetensors")) {
+  candidate.checkpoint = folder / "resume.safetensors";
+  candidate.checkpoint_seconds = options.checkpoint_every;
+  // A run that was killed at its very end has both: it has not told its results yet.
+  if (fs::exists(folder / "model.safetensors") && !fs::exists(candidate.checkpoint)) {
     info("{} is trained already; nothing to do", folder.string());
     return 0;
   }
@@ -165,7 +169,6 @@ void match_flops(Block& block, const std::string& like, const Recipe& recipe) {
        count_text(static_cast<double>(
            cost(block.spec, layer_types(), candidate.recipe, evaluator->vocab()).parameters)),
        to_string(candidate.budget), bytes_text(announced), bytes_text(free_memory()));
-  candidate.checkpoint = folder / "resume.safetensors";
   if (!options.no_weights) candidate.keep_weights = folder / "model.safetensors";
   write_block(folder, block, candidate, provenance);
   write_file(folder / "run.json", identity.dump(2) + "\n");
@@ -195,11 +198,13 @@ Command commands_train() {
         args.option("--steps N", options->steps, 1, std::int64_t{1} << 40, "optimizer steps");
         args.option("--seed N", options->seed, 0, std::int64_t{1} << 62, "of weights and batches");
         describe(args, options->data);
-        args.option("--vocab N", options->data.vocab, 1, 1 << 24,
-                    "rows of the embedding table, at least the corpus' vocabulary");
-        args.flag("--no-weights", options->no_weights, "keep no model.safetensors");
         args.option("--iso-flops BLOCK", options->iso_flops,
                     "hidden widths re-solved for the active FLOPs per token of this block");
+        args.option("--vocab N", options->data.vocab, 1, 1 << 24,
+                    "rows of the embedding table, at least the corpus' vocabulary");
+        args.option("--checkpoint-every SECONDS", options->checkpoint_every, 0, 1e9,
+                    "of training, from one checkpoint to resume from to the next");
+        args.flag("--no-weights", options->no_weights, "keep no model.safetensors");
         describe(args, options->recipe);
         return [options] { return run(*options); };
       }};

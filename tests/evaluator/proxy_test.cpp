@@ -20,6 +20,12 @@ std::string simple_text() {
   return text;
 }
 
+// The step that a checkpoint was saved after; -1 when there is none.
+int checkpoint_step(const std::string& path) {
+  if (!std::filesystem::exists(path)) return -1;
+  return std::stoi(SafetensorsFile(path).metadata().at("step"));
+}
+
 class Proxy : public ::testing::Test {
  protected:
   Proxy() : data_(directory_.write("text.txt", simple_text())) {}
@@ -101,6 +107,34 @@ TEST_F(Proxy, InterruptedAndResumedEqualsUninterrupted) {
     EXPECT_EQ(outcome.measurement.kept_pairs, whole.measurement.kept_pairs);
     EXPECT_EQ(outcome.measurement.steps, 40);
   }
+}
+
+// What a killed process leaves behind is what is on the disk when evaluate() is left by force.
+TEST_F(Proxy, KilledAndResumedEqualsUninterrupted) {
+  struct Killed {};
+  struct KillAfter : Observer {
+    explicit KillAfter(int steps) : left(steps) {}
+    bool stop() override { return left-- > 0 ? false : throw Killed(); }
+    int left;
+  };
+  Candidate candidate = tiny_candidate(40);
+  candidate.spec = tiny_spec(kTop2);
+  const Outcome whole = evaluate(candidate);
+  candidate.checkpoint = directory_.path("t00001.resume");
+  const auto killed_after = [&](int steps) {
+    KillAfter killer(steps);
+    EXPECT_THROW(make()->evaluate(candidate, killer), Killed);
+    return checkpoint_step(candidate.checkpoint);
+  };
+  EXPECT_EQ(killed_after(13), -1);  // the first five minutes are not over
+  candidate.checkpoint_seconds = 0;
+  EXPECT_EQ(killed_after(13), 12);  // the thirteenth step was not saved
+  EXPECT_EQ(killed_after(13), 24);
+  const Outcome outcome = evaluate(candidate);
+  ASSERT_EQ(outcome.ending, Ending::Done) << outcome.message;
+  EXPECT_EQ(outcome.measurement.result_hash, whole.measurement.result_hash);
+  EXPECT_EQ(outcome.measurement.kept_pairs, whole.measurement.kept_pairs);
+  EXPECT_FALSE(std::filesystem::exists(candidate.checkpoint));
 }
 
 TEST_F(Proxy, ACheckpointThatDoesNotFitMeansANewStart) {
