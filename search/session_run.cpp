@@ -90,11 +90,12 @@ std::string Session::why_no_step_time(const History& history) const {
   return fmt::format(
       "not applied: the step-time constraint of {} (at most {:g} x the baseline's): {}",
       space_->name(), limit->max_over_baseline,
-      compares ? fmt::format("with --budget {} steps are not timed; a budget in seconds, as in "
-                             "--budget 20s, applies it",
-                             to_string(options_.budget))
-               : "an external trainer's steps are not timed beside the baseline's; let it end a "
-                 "slow trial with \"ending\": \"infeasible\"");
+      compares
+          ? fmt::format("with --budget {} steps are not timed; a budget in seconds, as in search "
+                        "--budget 20s, applies it",
+                        to_string(options_.budget))
+          : "an external trainer's steps are not timed beside the baseline's; let it end a "
+            "slow trial with \"ending\": \"infeasible\"");
 }
 
 int Session::run(const std::string& resume) {
