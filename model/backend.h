@@ -57,7 +57,11 @@ struct Adafactor {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual Dtype dtype() const = 0;  // of activations and master weights: f32, or f64 on reference
+  // Of master weights, gradients, the residual stream and routing: f32, or f64 on reference.
+  virtual Dtype dtype() const = 0;
+  // Of what is multiplied with weights, and of all buffers inside a sub-layer: dtype(), or bf16,
+  // rounded to the nearest, ties to even. Products always sum in f32 or better.
+  virtual Dtype operand() const { return dtype(); }
 
   // --- memory and transport. allocate: zeroed, 64-byte aligned, owned by the back-end; nullptr
   // when the system refuses.
@@ -76,6 +80,7 @@ class Backend {
   // --- elementwise
   virtual void fill(View y, double value) = 0;  // y = value
   virtual void add(View x, View y) = 0;         // y += x
+  virtual void copy(View x, View y) = 0;        // y = x, rounded to the type of y
   // x[t] = table[token[t]] (+ positions[t mod S]); positions may be empty
   virtual void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) = 0;
   virtual void embed_backward(View token, std::int64_t seq, View dx, Weight table,
@@ -167,7 +172,7 @@ class Backend {
 };
 
 struct BackendOptions {
-  std::string precision = "auto";  // "fp32" | "f64" | "auto"
+  std::string precision = "auto";  // "fp32" | "bf16" | "f64" | "auto": the fastest here
   int threads = 1;  // of this trial; partitions are fixed, so bits do not depend on it
 };
 struct BackendPlugin {

@@ -31,13 +31,22 @@ struct Step {
   View keep(Dtype dtype, std::int64_t rows, std::int64_t cols) {
     return training() ? arena.save(dtype, rows, cols) : arena.scratch(dtype, rows, cols);
   }
-  View keep(std::int64_t rows, std::int64_t cols) { return keep(backend.dtype(), rows, cols); }
+  // Of the type in which the back-end multiplies.
+  View keep(std::int64_t rows, std::int64_t cols) { return keep(backend.operand(), rows, cols); }
   View scratch(std::int64_t rows, std::int64_t cols) {
+    return arena.scratch(backend.operand(), rows, cols);
+  }
+  // Of the type of weights: sums, and what is too small to be worth rounding.
+  View keep_exact(std::int64_t rows, std::int64_t cols) {
+    return keep(backend.dtype(), rows, cols);
+  }
+  View scratch_exact(std::int64_t rows, std::int64_t cols) {
     return arena.scratch(backend.dtype(), rows, cols);
   }
 };
 
-// y = f(h), both [T, D]. The norm before and the residual around belong to Model. Layers are const
+// y = f(h), both [T, D]; h and dy are of the back-end's operand type, y and dh of its dtype. The
+// norm before and the residual around belong to Model. Layers are const
 // and own no memory: parameters are slots declared when the layer is made, saved values live in the
 // step's arena.
 class Layer {

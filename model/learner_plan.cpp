@@ -26,13 +26,17 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
                          const LearnerOptions& options, const Catalog& catalog) {
   check_inputs(spec, recipe, vocab, catalog);
   const BackendPlugin& plugin = catalog.backends.get(options.backend);
-  const Dtype dtype = plugin.make(options.backend_options)->dtype();
+  const std::unique_ptr<Backend> backend = plugin.make(options.backend_options);
+  const Dtype dtype = backend->dtype();
   const TokenShape shape = micro_shape(spec, recipe);
   Params params;
   const Model model(spec, shape, vocab, catalog, params);
   params.attach(dtype, nullptr, nullptr);
-  const std::unique_ptr<Backend> dry = catalog.backends.get("dry").make(
-      {.precision = dtype == Dtype::F64 ? "f64" : "fp32", .threads = 1});
+  const char* const precision = backend->operand() == Dtype::F64    ? "f64"
+                                : backend->operand() == Dtype::BF16 ? "bf16"
+                                                                    : "fp32";
+  const std::unique_ptr<Backend> dry =
+      catalog.backends.get("dry").make({.precision = precision, .threads = 1});
   dry->bind(params);
 
   MemoryPlan plan;

@@ -81,9 +81,9 @@ View Model::forward(Step& step, View token, const Saved** last) const {
     saved.site = &site;
     saved.x = x;
     saved.h = step.keep(rows, width);
-    saved.rstd = step.keep(rows, 1);
+    saved.rstd = step.keep_exact(rows, 1);
     backend.rms_norm(x, site.gain, saved.h, saved.rstd);
-    const View y = step.keep(rows, width);
+    const View y = step.keep_exact(rows, width);
     saved.context = site.layer->forward(step, saved.h, y);
     if (!step.training()) {
       backend.add(y, x);
@@ -105,18 +105,20 @@ void Model::run(Step& step, const TokenBatch& batch, double loss_scale, View los
   const Saved* last = nullptr;
   const View x = forward(step, batch.token, &last);
   const View h = step.keep(rows, width);
-  const View rstd = step.keep(rows, 1);
+  const View rstd = step.keep_exact(rows, 1);
   backend.rms_norm(x, final_gain_, h, rstd);
   if (!step.training()) return backend.cross_entropy(h, table_, batch.target, 0, loss, View{});
 
-  const View dh = step.scratch(rows, width);  // of the norm's output, sub-layer after sub-layer
-  const View dx = step.scratch(rows, width);  // of the residual stream
+  const View dh = step.scratch_exact(rows, width);  // of the norm's output, sub-layer by sub-layer
+  const View dx = step.scratch_exact(rows, width);  // of the residual stream
+  const View dy = dx.dtype == backend.operand() ? dx : step.scratch(rows, width);
   backend.cross_entropy(h, table_, batch.target, loss_scale, loss, dh);
   backend.fill(dx, 0);
   backend.rms_norm_backward(x, final_gain_, rstd, dh, dx);
   for (const Saved* saved = last; saved != nullptr; saved = saved->previous) {
     // x' = x + f(norm(x)): the stream's gradient passes on unchanged and is f's dy.
-    saved->site->layer->backward(step, saved->context, saved->h, dx, dh);
+    if (dy.data != dx.data) backend.copy(dx, dy);
+    saved->site->layer->backward(step, saved->context, saved->h, dy, dh);
     backend.rms_norm_backward(saved->x, saved->site->gain, saved->rstd, dh, dx);
   }
   backend.embed_backward(batch.token, step.shape.seq, dx, table_, positions_);
@@ -128,7 +130,7 @@ void Model::logits(Step& step, View token, View logits) const {
   const Arena::Scope scope(step.arena);
   const View x = forward(step, token, nullptr);
   const View h = step.scratch(x.rows, x.cols);
-  const View rstd = step.scratch(x.rows, 1);
+  const View rstd = step.scratch_exact(x.rows, 1);
   step.backend.rms_norm(x, final_gain_, h, rstd);
   step.backend.matmul_dx(h, table_, logits, false);  // h table^T
 }

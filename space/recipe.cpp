@@ -62,7 +62,7 @@ Recipe read_recipe(Reader reader) {
   r.aux = reader.number("aux", 0, 100, r.aux);
   r.z = reader.number("z", 0, 100, r.z);
   r.eval_tokens = reader.integer("eval_tokens", 1, std::int64_t{1} << 40, r.eval_tokens);
-  r.precision = reader.choice("precision", {"auto", "fp32"}, r.precision);
+  r.precision = reader.choice("precision", {"auto", "fp32", "bf16"}, r.precision);
   reader.finish();
 
   if (r.batch % r.micro_batch != 0)

@@ -4,12 +4,9 @@
 namespace moebius {
 
 BackendPlugin backends_cpu() {
-  return {.help = "oneDNN products and SIMD passes: f32",
+  return {.help = "vectorised, by run-time dispatch: f32, or bf16 products with f32 sums",
           .make = [](const BackendOptions& options) -> std::unique_ptr<Backend> {
-            if (options.precision != "fp32" && options.precision != "auto")
-              bad_input("precision", "unknown precision of back-end cpu", "auto, fp32",
-                        options.precision);
-            return std::make_unique<cpu::Cpu>(options.threads);
+            return std::make_unique<cpu::Cpu>(cpu::operand_of(options), options.threads);
           },
           .library_bytes = cpu::library_bytes};
 }

@@ -28,7 +28,9 @@ void Dry::cross_entropy(View h, Weight table, View, double, View, View dh) {
 BackendPlugin backends_dry() {
   return {.help = "does nothing and measures",
           .make = [](const BackendOptions& options) -> std::unique_ptr<Backend> {
-            return std::make_unique<dry::Dry>(options.precision == "f64" ? Dtype::F64 : Dtype::F32);
+            const Dtype dtype = options.precision == "f64" ? Dtype::F64 : Dtype::F32;
+            return std::make_unique<dry::Dry>(dtype,
+                                              options.precision == "bf16" ? Dtype::BF16 : dtype);
           },
           .library_bytes = {}};
 }

@@ -67,7 +67,7 @@ class Attention : public Layer {
       backend.rotate(k, step.shape.seq, heads_, kRopeBase, false);
     }
     saved.o = step.keep(h.rows, width_);
-    saved.lse = step.keep(h.rows, heads_);
+    saved.lse = step.keep_exact(h.rows, heads_);
     backend.attention(shape(step), q, k, v, bias_, saved.o, saved.lse);
     backend.matmul(saved.o, out_, y);
     return step.training() ? &saved : nullptr;

@@ -56,8 +56,8 @@ class Moe : public Layer {
     Backend& backend = step.backend;
     Saved& saved = step.arena.context<Saved>();
     // router
-    saved.logits = step.keep(h.rows, experts_);
-    saved.probs = step.keep(h.rows, experts_);
+    saved.logits = step.keep_exact(h.rows, experts_);
+    saved.probs = step.keep_exact(h.rows, experts_);
     backend.matmul(h, router_, saved.logits);
     backend.softmax(saved.logits, saved.probs);
     saved.routing = empty_routing(step);
@@ -87,7 +87,7 @@ class Moe : public Layer {
   void backward(Step& step, const void* context, View h, View dy, View dh) const override {
     const Saved& saved = *static_cast<const Saved*>(context);
     const Arena::Scope scope(step.arena);
-    const View dweight = step.scratch(saved.routing.token.rows, 1);
+    const View dweight = step.scratch_exact(saved.routing.token.rows, 1);
     experts_backward(step, saved, dy, dweight, dh);
     router_backward(step, saved, h, dweight, dh);
   }
@@ -106,7 +106,7 @@ class Moe : public Layer {
     Routing r;
     r.offset = step.keep(Dtype::I32, experts_ + 1, 1);
     r.token = step.keep(Dtype::I32, pairs, 1);
-    r.weight = step.keep(pairs, 1);
+    r.weight = step.keep_exact(pairs, 1);
     if (choices_ > 0) {
       r.choice = step.keep(Dtype::I32, tokens, choices_);
       r.row = step.keep(Dtype::I32, tokens, choices_);
@@ -122,35 +122,36 @@ class Moe : public Layer {
     Backend& backend = step.backend;
     const Routing& r = saved.routing;
     const std::int64_t pairs = r.token.rows;
-    const View drows = step.scratch(pairs, dy.cols);  // doutput, then dinput
+    const View doutput = step.scratch(pairs, dy.cols);
+    const View dinput = step.scratch_exact(pairs, dy.cols);
     const View dhidden = step.scratch(pairs, hidden_);
     const View dup = step.scratch(pairs, hidden_);
     const View dgate = activation_.gated ? step.scratch(pairs, hidden_) : View{};
     // y[token] = sum of weight * output
-    backend.combine_backward(saved.output, r, dy, drows, dweight);
+    backend.combine_backward(saved.output, r, dy, doutput, dweight);
     // output = hidden down
-    backend.expert_matmul_dx(drows, r, weights_.down, dhidden, false);
-    backend.expert_matmul_dw(saved.hidden, drows, r, weights_.down);
+    backend.expert_matmul_dx(doutput, r, weights_.down, dhidden, false);
+    backend.expert_matmul_dw(saved.hidden, doutput, r, weights_.down);
     // hidden = a(up) or a(gate) * up
     backend.activate_backward(activation_.function, saved.up, saved.gate, dhidden, dup, dgate);
     // up = input up, gate = input gate
-    backend.expert_matmul_dx(dup, r, weights_.up, drows, false);
+    backend.expert_matmul_dx(dup, r, weights_.up, dinput, false);
     backend.expert_matmul_dw(saved.input, dup, r, weights_.up);
     if (activation_.gated) {
-      backend.expert_matmul_dx(dgate, r, weights_.gate, drows, true);
+      backend.expert_matmul_dx(dgate, r, weights_.gate, dinput, true);
       backend.expert_matmul_dw(saved.input, dgate, r, weights_.gate);
     }
     // input = h[token]
     backend.fill(dh, 0);
-    backend.gather_backward(drows, r, dh);
+    backend.gather_backward(dinput, r, dh);
   }
 
   // dweight and the router losses -> dh (+=), through gates, softmax and the router matrix.
   void router_backward(Step& step, const Saved& saved, View h, View dweight, View dh) const {
     const Arena::Scope scope(step.arena);
     Backend& backend = step.backend;
-    const View dprobs = step.scratch(h.rows, experts_);
-    const View dlogits = step.scratch(h.rows, experts_);
+    const View dprobs = step.scratch_exact(h.rows, experts_);
+    const View dlogits = step.scratch_exact(h.rows, experts_);
     backend.fill(dprobs, 0);
     backend.fill(dlogits, 0);
     gating_->backward(step, saved.probs, saved.routing, dweight, dprobs);

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "evaluator/memory.h"
+#include "model/catalog.h"
 #include "search/options.h"
 #include "search/table.h"
 #include "search/version.h"
@@ -16,7 +17,7 @@ namespace {
 std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
   const Json about = version_json();
   const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
-  const Json& libraries = about["libraries"];
+  const std::unique_ptr<Backend> cpu = builtin_catalog().backends.get("cpu").make({});
   const bool prose = std::filesystem::exists("/usr/share/dictd/gcide.dict.dz");
   return {
       {"moebius",
@@ -27,7 +28,7 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
       {"threads", fmt::format("{} here; plan: --workers {} --threads 1", threads, threads)},
       {"memory",
        fmt::format("{}, {} free", bytes_text(physical_memory()), bytes_text(free_memory()))},
-      {"matrix products", "oneDNN " + libraries["oneDNN"].get<std::string>()},
+      {"products", std::string(dtype_text(cpu->operand())) + " with f32 sums (--precision auto)"},
       {"database", open_db(db.db, OpenMode::Create)->describe()},
       {"terminal", isatty(STDERR_FILENO) != 0
                        ? fmt::format("{} columns", terminal_width(STDERR_FILENO, 80))

@@ -34,10 +34,11 @@ TEST(CpuAttention, AgreesForwardAndBackward) {
         const AttentionShape shape{s.batch, s.seq, s.heads, s.head_dim,
                                    1 / std::sqrt(static_cast<double>(s.head_dim))};
         const std::int64_t rows = s.batch * s.seq, cols = s.heads * s.head_dim;
-        const View q = lab.random(rows, cols), k = lab.random(rows, cols);
-        const View v = lab.random(rows, cols), o = lab.nan(rows, cols);
-        const View lse = lab.nan(rows, s.heads), dout = lab.random(rows, cols);
-        const View dq = lab.nan(rows, cols), dk = lab.nan(rows, cols), dv = lab.nan(rows, cols);
+        const View q = lab.operand(rows, cols), k = lab.operand(rows, cols);
+        const View v = lab.operand(rows, cols), o = lab.operand_nan(rows, cols);
+        const View lse = lab.nan(rows, s.heads), dout = lab.operand(rows, cols);
+        const View dq = lab.operand_nan(rows, cols), dk = lab.operand_nan(rows, cols),
+                   dv = lab.operand_nan(rows, cols);
         lab->attention(shape, q, k, v, bias, o, lse);
         lab->attention_backward(shape, q, k, v, bias, o, lse, dout, dq, dk, dv);
         for (const View& view : {o, lse, dq, dk, dv}) lab.show(view);
@@ -50,13 +51,13 @@ TEST(CpuAttention, AgreesForwardAndBackward) {
 TEST(CpuAttention, AgreesOnInterleavedInputs) {
   expect_agreement([](Lab& lab) {
     lab.kernels().attach();
-    const View qkv = lab.random(2 * 33, 3 * 24), dqkv = lab.nan(2 * 33, 3 * 24);
-    const View o = lab.nan(2 * 33, 24), lse = lab.nan(2 * 33, 3);
+    const View qkv = lab.operand(2 * 33, 3 * 24), dqkv = lab.operand_nan(2 * 33, 3 * 24);
+    const View o = lab.operand_nan(2 * 33, 24), lse = lab.nan(2 * 33, 3);
     const AttentionShape shape{2, 33, 3, 8, 0.3};
     const View q = qkv.columns(0, 24), k = qkv.columns(24, 24), v = qkv.columns(48, 24);
     lab->attention(shape, q, k, v, {}, o, lse);
-    lab->attention_backward(shape, q, k, v, {}, o, lse, lab.random(2 * 33, 24), dqkv.columns(0, 24),
-                            dqkv.columns(24, 24), dqkv.columns(48, 24));
+    lab->attention_backward(shape, q, k, v, {}, o, lse, lab.operand(2 * 33, 24),
+                            dqkv.columns(0, 24), dqkv.columns(24, 24), dqkv.columns(48, 24));
     lab.show(o);
     lab.show(dqkv);
   });
@@ -71,10 +72,10 @@ TEST(CpuAttention, IgnoresTheFutureToTheBit) {
     const AttentionShape shape{1, kSeq, 2, 16, 0.25};
     std::vector<View> inputs;
     for (int i = 0; i < 3; ++i) {
-      inputs.push_back(lab.random(kSeq, 32));
+      inputs.push_back(lab.operand(kSeq, 32));
       lab->fill(inputs.back().row_range(kSplit, kSeq - kSplit), future);
     }
-    const View o = lab.nan(kSeq, 32), lse = lab.nan(kSeq, 2);
+    const View o = lab.operand_nan(kSeq, 32), lse = lab.nan(kSeq, 2);
     lab->attention(shape, inputs[0], inputs[1], inputs[2], bias, o, lse);
     lab.show(o.row_range(0, kSplit));
     lab.show(lse.row_range(0, kSplit));
@@ -86,7 +87,7 @@ TEST(CpuAttention, IgnoresTheFutureToTheBit) {
 TEST(CpuRotate, AgreesAndInverts) {
   each_size([](const Sizes& s) {
     expect_agreement([&](Lab& lab) {
-      const View x = lab.random(s.batch * s.seq, s.heads * s.head_dim);
+      const View x = lab.operand(s.batch * s.seq, s.heads * s.head_dim);
       lab->rotate(x, s.seq, s.heads, 10000, false);
       lab.show(x);
       lab->rotate(x, s.seq, s.heads, 500, true);
@@ -101,9 +102,10 @@ TEST(CpuConvolution, AgreesForwardAndBackward) {
       const std::int64_t rows = s.batch * s.seq, cols = s.heads * s.head_dim;
       const Weight taps = lab.kernels().declare("taps", 3, cols, 1, Role::Vector);
       lab.kernels().attach();
-      const View x = lab.random(rows, cols), y = lab.nan(rows, cols), dx = lab.nan(rows, cols);
+      const View x = lab.operand(rows, cols), y = lab.operand_nan(rows, cols),
+                 dx = lab.operand_nan(rows, cols);
       lab->causal_conv(x, s.seq, taps, y);
-      lab->causal_conv_backward(x, s.seq, taps, lab.random(rows, cols), dx);
+      lab->causal_conv_backward(x, s.seq, taps, lab.operand(rows, cols), dx);
       lab.show(y);
       lab.show(dx);
       lab.show_gradients();

@@ -34,6 +34,9 @@ TEST(CpuElementwise, FillAndAddAgree) {
       lab->fill(z, 0.5);
       lab->add(y, z);
       lab.show(z);
+      const View copy = lab.operand_nan(tokens, width);
+      lab->copy(x, copy);
+      lab.show(copy);
     });
   });
 }
@@ -44,12 +47,12 @@ TEST(CpuElementwise, ActivationsAgree) {
     for (const bool gated : {false, true})
       each_size([&](std::int64_t tokens, std::int64_t width) {
         expect_agreement([&](Lab& lab) {
-          const View up = lab.random(tokens, width, 3);
-          const View gate = gated ? lab.random(tokens, width, 3) : View{};
-          const View y = lab.nan(tokens, width), dup = lab.nan(tokens, width);
-          const View dgate = gated ? lab.nan(tokens, width) : View{};
+          const View up = lab.operand(tokens, width, 3);
+          const View gate = gated ? lab.operand(tokens, width, 3) : View{};
+          const View y = lab.operand_nan(tokens, width), dup = lab.operand_nan(tokens, width);
+          const View dgate = gated ? lab.operand_nan(tokens, width) : View{};
           lab->activate(a, up, gate, y);
-          lab->activate_backward(a, up, gate, lab.random(tokens, width), dup, dgate);
+          lab->activate_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
           lab.show(y);
           lab.show(dup);
           if (gated) lab.show(dgate);
@@ -91,7 +94,7 @@ TEST(CpuNorm, RmsNormAgrees) {
       const Weight gain = lab.kernels().declare("gain", 1, width, 1, Role::Vector);
       lab.kernels().attach();
       const View x = lab.random(tokens, width), rstd = lab.nan(tokens, 1);
-      const View y = lab.nan(tokens, width), dx = lab.random(tokens, width);
+      const View y = lab.operand_nan(tokens, width), dx = lab.random(tokens, width);
       lab->rms_norm(x, gain, y, rstd);
       lab->rms_norm_backward(x, gain, rstd, lab.random(tokens, width), dx);
       for (const View& view : {y, rstd, dx}) lab.show(view);
@@ -119,8 +122,8 @@ TEST(CpuMatmul, ProductsAgree) {
       expect_agreement([&](Lab& lab) {
         const Weight w = lab.kernels().declare("w", rows, cols);
         lab.kernels().attach();
-        const View x = lab.random(tokens, rows), dy = lab.random(tokens, cols);
-        const View y = lab.nan(tokens, cols), dx = lab.nan(tokens, rows);
+        const View x = lab.operand(tokens, rows), dy = lab.operand(tokens, cols);
+        const View y = lab.operand_nan(tokens, cols), dx = lab.nan(tokens, rows);
         lab->matmul(x, w, y);
         lab->matmul_dx(dy, w, dx, false);
         lab->matmul_dx(dy, w, dx, true);
@@ -137,8 +140,8 @@ TEST(CpuMatmul, TiledProductsAgree) {
   expect_agreement([](Lab& lab) {
     const Weight w = lab.kernels().declare("w", 400, 1030);
     lab.kernels().attach();
-    const View x = lab.random(530, 400), dy = lab.random(530, 1030);
-    const View y = lab.nan(530, 1030), dx = lab.nan(530, 400);
+    const View x = lab.operand(530, 400), dy = lab.operand(530, 1030);
+    const View y = lab.operand_nan(530, 1030), dx = lab.nan(530, 400);
     lab->matmul(x, w, y);
     lab->matmul_dx(dy, w, dx, false);
     lab->matmul_dw(x, dy, w);

@@ -118,7 +118,7 @@ TEST(CpuLoss, CrossEntropyAgrees) {
             targets.push_back(static_cast<std::int32_t>(t * 7 % vocab));
           const View loss = lab.kernels().buffer(Dtype::F64, tokens, 1);
           const View dh = backward ? lab.nan(tokens, 11) : View{};
-          lab->cross_entropy(lab.random(tokens, 11), table, lab.kernels().indices(targets),
+          lab->cross_entropy(lab.operand(tokens, 11), table, lab.kernels().indices(targets),
                              1 / static_cast<double>(tokens), loss, dh);
           lab.show(loss);
           if (backward) lab.show(dh);

@@ -11,10 +11,11 @@
 namespace moebius::testing_support {
 
 // Where and by whom a script is run: threads, columns between the rows of a matrix and the next,
-// floats between an aligned address and the first element.
+// elements between an aligned address and the first element, the type of operands.
 struct Conditions {
   int threads = 1;
   std::int64_t pad = 0, shift = 0;
+  Dtype operand = Dtype::F32;
 };
 
 // Kernels with buffers of chosen layout. A script makes its inputs, calls kernels and shows the
@@ -22,7 +23,9 @@ struct Conditions {
 class Lab {
  public:
   Lab(const std::string& backend, const Conditions& conditions)
-      : kernels_(backend, "fp32", conditions.threads), conditions_(conditions) {}
+      : kernels_(backend, backend == "cpu" && conditions.operand == Dtype::BF16 ? "bf16" : "fp32",
+                 conditions.threads),
+        conditions_(conditions) {}
 
   Kernels& kernels() { return kernels_; }
   Backend* operator->() { return &kernels_.backend(); }
@@ -34,10 +37,23 @@ class Lab {
     return matrix(rows, cols, values);
   }
   View matrix(std::int64_t rows, std::int64_t cols, const std::vector<double>& values) {
-    const View view = blank(rows, cols);
+    const View view = blank(Dtype::F32, rows, cols);
     kernels_.write(view, values);
     return view;
   }
+  // The same as an operand: numbers that bf16 holds, where operands are bf16.
+  View operand(std::int64_t rows, std::int64_t cols, double scale = 1) {
+    std::vector<double> values = Kernels::normals(rows * cols, ++seed_);
+    for (double& value : values) {
+      value *= scale;
+      if (conditions_.operand == Dtype::BF16) value = to_bf16(value);
+    }
+    return operand_of(rows, cols, values);
+  }
+  View operand_nan(std::int64_t rows, std::int64_t cols) {
+    return operand_of(rows, cols, Kernels::constant(rows * cols, std::nan("")));
+  }
+  bool has_operands() const { return has_operands_; }
   // For what a kernel overwrites: a NaN that is read or left behind shows.
   View nan(std::int64_t rows, std::int64_t cols) {
     return matrix(rows, cols, Kernels::constant(rows * cols, std::nan("")));
@@ -55,15 +71,22 @@ class Lab {
   const std::vector<std::vector<double>>& shown() const { return shown_; }
 
  private:
-  View blank(std::int64_t rows, std::int64_t cols) {
+  View blank(Dtype dtype, std::int64_t rows, std::int64_t cols) {
     const std::int64_t ld = cols + conditions_.pad;
-    const View all = kernels_.buffer(Dtype::F32, 1, rows * ld + conditions_.shift);
-    return {all.data + conditions_.shift * size_of(Dtype::F32), Dtype::F32, rows, cols, ld};
+    const View all = kernels_.buffer(dtype, 1, rows * ld + conditions_.shift);
+    return {all.data + conditions_.shift * size_of(dtype), dtype, rows, cols, ld};
+  }
+  View operand_of(std::int64_t rows, std::int64_t cols, const std::vector<double>& values) {
+    has_operands_ = true;
+    const View view = blank(kernels_.backend().operand(), rows, cols);
+    kernels_.write(view, values);
+    return view;
   }
 
   Kernels kernels_;
   Conditions conditions_;
   std::uint64_t seed_ = 0;
+  bool has_operands_ = false;
   std::vector<std::vector<double>> shown_;
 };
 
@@ -88,22 +111,38 @@ inline double distance(const std::vector<double>& a, const std::vector<double>& 
   return error == 0 ? 0 : error / largest;
 }
 
+inline bool takes_operands(const Script& script) {
+  Lab lab("reference", {});
+  script(lab);
+  return lab.has_operands();
+}
+
 // `cpu` shows what `reference` shows, to `tolerance` of the largest number of each tensor; the same
 // bits for 1, 2 and 4 threads and at any address; and it agrees as well on rows that lie apart.
-inline void expect_agreement(const Script& script, double tolerance = 1e-5) {
-  const auto expected = run(script, "reference"), got = run(script, "cpu");
+// Scripts with operands do so in bf16, too, where numbers are rounded to eight bits several times.
+inline void expect_agreement(const Script& script, Dtype operand, double tolerance) {
+  SCOPED_TRACE(dtype_text(operand));
+  const auto with = [&](int threads, std::int64_t pad, std::int64_t shift) {
+    return run(script, "cpu", {threads, pad, shift, operand});
+  };
+  const auto expected = run(script, "reference", {.operand = operand}), got = with(1, 0, 0);
   ASSERT_FALSE(expected.empty());
   ASSERT_EQ(got.size(), expected.size());
-  const auto apart = run(script, "cpu", {.threads = 2, .pad = 5, .shift = 1});
+  const auto apart = with(2, 5, 1);
   for (std::size_t i = 0; i < expected.size(); ++i) {
     ASSERT_EQ(got[i].size(), expected[i].size());
     EXPECT_LE(distance(got[i], expected[i]), tolerance) << "output " << i;
     EXPECT_LE(distance(apart[i], expected[i]), tolerance) << "output " << i << ", rows apart";
   }
-  for (const Conditions& conditions :
-       {Conditions{.threads = 2}, {.threads = 4}, {.threads = 1, .shift = 1}, {.shift = 7}})
-    EXPECT_EQ(run(script, "cpu", conditions), got)
-        << conditions.threads << " threads, shift " << conditions.shift;
+  EXPECT_EQ(with(2, 0, 0), got) << "2 threads";
+  EXPECT_EQ(with(4, 0, 0), got) << "4 threads";
+  EXPECT_EQ(with(1, 0, 1), got) << "shift 1";
+  EXPECT_EQ(with(1, 0, 7), got) << "shift 7";
+}
+inline void expect_agreement(const Script& script, double tolerance = 1e-5,
+                             double bf16_tolerance = 0.02) {
+  expect_agreement(script, Dtype::F32, tolerance);
+  if (takes_operands(script)) expect_agreement(script, Dtype::BF16, bf16_tolerance);
 }
 
 }  // namespace moebius::testing_support

@@ -43,7 +43,7 @@ std::vector<Case> cases() {
 class WholeModel : public ::testing::TestWithParam<Case> {};
 
 TEST_P(WholeModel, AgreesWithTheReference) {
-  LearnerOptions fast = options("auto");
+  LearnerOptions fast = options("fp32");
   fast.backend = GetParam().backend;
   Recipe r = recipe(kBatch, kSeq);
   r.aux = 0.3;
@@ -83,13 +83,43 @@ TEST_P(WholeModel, AgreesWithTheReference) {
 INSTANTIATE_TEST_SUITE_P(BackEnds, WholeModel, ::testing::ValuesIn(cases()),
                          [](const auto& it) { return it.param.name; });
 
-TEST(Threads, DoNotChangeABit) {
+// bf16 keeps eight bits of what is multiplied: directions and sizes stay, digits do not.
+TEST(Bf16, GradientsPointTheSameWay) {
+  for (const char* block : {"dense-nano", "llama-nano", "primer-ez-nano"}) {
+    SCOPED_TRACE(block);
+    LearnerOptions fast = options("bf16");
+    fast.backend = "cpu";
+    const Spec spec = baseline(block, builtin_catalog().types);
+    const Recipe r = recipe(kBatch, kSeq);
+    Learner reference(spec, r, kVocab, options(), builtin_catalog());
+    Learner learner(spec, r, kVocab, fast, builtin_catalog());
+    const auto tokens = random_tokens(kBatch * kSeq, kVocab, 3);
+    const auto targets = random_tokens(kBatch * kSeq, kVocab, 4);
+    const StepResult want = reference.gradients(tokens, targets);
+    EXPECT_NEAR(learner.gradients(tokens, targets).loss, want.loss, 1e-3 * want.loss);
+    for (const ParamSlot& slot : reference.params().slots()) {
+      const auto a = learner.read_gradient(slot.name), b = reference.read_gradient(slot.name);
+      double ab = 0, aa = 0, bb = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        ab += a[i] * b[i];
+        aa += a[i] * a[i];
+        bb += b[i] * b[i];
+      }
+      EXPECT_GT(ab / std::sqrt(aa * bb), 0.995) << slot.name;
+      EXPECT_NEAR(std::sqrt(aa / bb), 1, 0.03) << slot.name;
+    }
+  }
+}
+
+// Values after three steps, for 1, 2 and 3 threads.
+void threads_do_not_change_a_bit(const std::string& precision, const std::string& block) {
+  SCOPED_TRACE(precision + " " + block);
   const auto tokens = random_tokens(kBatch * kSeq, kVocab, 3);
   const auto targets = random_tokens(kBatch * kSeq, kVocab, 4);
-  const Spec spec = baseline("glam-nano", builtin_catalog().types);
+  const Spec spec = baseline(block, builtin_catalog().types);
   std::vector<std::unique_ptr<Learner>> learners;
   for (const int threads : {1, 2, 3}) {
-    LearnerOptions with = options("auto");
+    LearnerOptions with = options(precision);
     with.backend = "cpu";
     with.backend_options.threads = threads;
     learners.push_back(
@@ -100,6 +130,12 @@ TEST(Threads, DoNotChangeABit) {
     EXPECT_EQ(learners[1]->read_value(slot.name), learners[0]->read_value(slot.name)) << slot.name;
     EXPECT_EQ(learners[2]->read_value(slot.name), learners[0]->read_value(slot.name)) << slot.name;
   }
+}
+
+TEST(Threads, DoNotChangeABit) {
+  for (const char* precision : {"fp32", "bf16"})
+    for (const char* block : {"glam-nano", "glam-ec-nano", "llama-nano"})
+      threads_do_not_change_a_bit(precision, block);
 }
 
 }  // namespace

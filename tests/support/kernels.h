@@ -1,6 +1,8 @@
 #pragma once
 #include <gmock/gmock.h>
 
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -12,6 +14,13 @@
 #include "space/base/rng.h"
 
 namespace moebius::testing_support {
+
+// The nearest number that bf16 holds, ties to even; a NaN stays one.
+inline float to_bf16(double value) {
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
+  if (std::isnan(value)) return std::bit_cast<float>((bits | 0x400000u) & 0xffff0000u);
+  return std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+}
 
 // EXPECT_THAT(numbers, near(1e-15, {1, 2})): each within the absolute error.
 inline auto near(double error, const std::vector<double>& expected) {
@@ -102,6 +111,12 @@ class Kernels {
     if (view.dtype == Dtype::F64) convert(double{});
     if (view.dtype == Dtype::F32) convert(float{});
     if (view.dtype == Dtype::I32) convert(std::int32_t{});
+    if (view.dtype == Dtype::BF16) {
+      std::vector<std::uint16_t> raw(result.size());
+      backend_->read(view, raw.data());
+      for (std::size_t i = 0; i < raw.size(); ++i)
+        result[i] = std::bit_cast<float>(std::uint32_t{raw[i]} << 16) - before;
+    }
     return result;
   }
   void write(View view, const std::vector<double>& values) {
@@ -109,7 +124,12 @@ class Kernels {
                   "[kernels] {} values for [{}, {}]", values.size(), view.rows, view.cols);
     if (view.dtype == Dtype::F64) return backend_->write(view, values.data());
     const std::vector<float> narrow(values.begin(), values.end());
-    backend_->write(view, narrow.data());
+    if (view.dtype == Dtype::F32) return backend_->write(view, narrow.data());
+    std::vector<std::uint16_t> halves;
+    for (const float value : narrow)
+      halves.push_back(
+          static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(to_bf16(value)) >> 16));
+    backend_->write(view, halves.data());
   }
   // sum_i y_i r_i: turns outputs into the scalar whose gradient is checked with dy = r.
   double dot(View y, View r) {

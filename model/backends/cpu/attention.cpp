@@ -2,7 +2,6 @@
 
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
-#include "model/backends/cpu/sgemm.h"
 #include "model/backends/shared.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -71,8 +70,15 @@ void softmax_block_backward(const Floats& z, const Floats& dp, std::int64_t firs
 }
 
 // delta_i = do_i . o_i
-void dot_rows(const Floats& a, const Floats& b, float* to) {
-  for (std::int64_t i = 0; i < a.rows; ++i) to[i] = dot(a.row(i), b.row(i), a.cols);
+void dot_rows(const View& a, const View& b, float* to) {
+  typed(a.dtype, [&]<class T>() {
+    for (std::int64_t i = 0; i < a.rows; ++i)
+      to[i] = dot(Matrix<T>(a).row(i), Matrix<T>(b).row(i), a.cols);
+  });
+}
+
+void store_sums(const Floats& from, const View& to) {
+  typed(to.dtype, [&]<class T>() { copy_rows<T>(from, to); });
 }
 
 }  // namespace moebius::cpu::HWY_NAMESPACE
@@ -85,14 +91,15 @@ namespace {
 HWY_EXPORT(softmax_block);
 HWY_EXPORT(softmax_block_backward);
 HWY_EXPORT(dot_rows);
+HWY_EXPORT(store_sums);
 
 constexpr std::int64_t kQueries = 64;  // of a block: its scores stay in L2 for S <= 2048
 
 // Rows [begin, end) of sequence b, columns of head h, of a [B*S, H*width] buffer.
 struct Head {
   std::int64_t row, index, width;
-  Floats of(const Floats& m, std::int64_t begin, std::int64_t end) const {
-    return m.slice(row + begin, row + end).columns(index * width, (index + 1) * width);
+  View of(const View& v, std::int64_t begin, std::int64_t end) const {
+    return v.row_range(row + begin, end - begin).columns(index * width, width);
   }
   // The same where a head has one column: lse.
   Floats column_of(const Floats& m, std::int64_t begin, std::int64_t end) const {
@@ -103,10 +110,10 @@ Head head_of(const AttentionShape& a, std::int64_t tile) {
   return {tile / a.heads * a.seq, tile % a.heads, a.head_dim};
 }
 
-void check_attention(const AttentionShape& a, std::initializer_list<Floats> rows,
-                     const Floats& bias, const Floats& lse) {
-  for (const Floats& m : rows)
-    check_shape(m, a.batch * a.seq, a.heads * a.head_dim, "attention rows");
+void check_attention(const AttentionShape& a, std::initializer_list<View> rows, const Floats& bias,
+                     const Floats& lse) {
+  for (const View& v : rows)
+    check_shape(v, a.batch * a.seq, a.heads * a.head_dim, "attention rows");
   check_shape(lse, a.batch * a.seq, a.heads, "attention lse");
   if (!bias.empty()) check_shape(bias, kRelativeBuckets, a.heads, "attention bias");
 }
@@ -121,8 +128,10 @@ void spread_bias(const Floats& bias, std::int64_t head, const std::vector<std::i
 
 }  // namespace
 
-// Backward: bias and dbias by distance, delta, and the scores and dscores of a block.
-std::int64_t attention_scratch(std::int64_t seq) { return 2 * seq + kQueries + 2 * kQueries * seq; }
+// Backward: bias and dbias by distance, delta, the scores and dscores of a block, dk and dv.
+std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim) {
+  return 2 * seq + kQueries + 2 * kQueries * seq + 2 * seq * head_dim;
+}
 
 const std::vector<std::int32_t>& Cpu::buckets(std::int64_t seq) {
   while (std::ssize(buckets_) < seq)
@@ -130,67 +139,75 @@ const std::vector<std::int32_t>& Cpu::buckets(std::int64_t seq) {
   return buckets_;
 }
 
-void Cpu::attention(const AttentionShape& a, View q_view, View k_view, View v_view,
-                    Weight bias_weight, View o_view, View lse_view) {
-  const Floats q = q_view, k = k_view, v = v_view, o = o_view, lse = lse_view;
-  const Floats bias = value(bias_weight);
+void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias_weight, View o,
+                    View lse_view) {
+  const Floats lse = lse_view, bias = value(bias_weight);
   check_attention(a, {q, k, v, o}, bias, lse);
   const std::vector<std::int32_t>& bucket = buckets(a.seq);
   const auto kernel = HWY_DYNAMIC_DISPATCH(softmax_block);
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
-    float* const by_distance = crew_.scratch(attention_scratch(a.seq));
+    float* const by_distance = crew_.scratch(attention_scratch(a.seq, a.head_dim));
     float* const scores = by_distance + a.seq;
+    Scratch& packing = crew_.packing();
     if (!bias.empty()) spread_bias(bias, head.index, bucket, a.seq, by_distance);
     for (std::int64_t first = 0; first < a.seq; first += kQueries) {
       const std::int64_t end = std::min(a.seq, first + kQueries);  // queries [first, end)
       const Floats z(scores, end - first, end);
-      sgemm(head.of(q, first, end), transpose(head.of(k, 0, end)), z, static_cast<float>(a.scale));
+      gemm(head.of(q, first, end), transpose(head.of(k, 0, end)), z.view(),
+           {.operand = operand_, .scale = static_cast<float>(a.scale)}, packing);
       kernel(z, first, bias.empty() ? nullptr : by_distance + a.seq - 1 - first,
              head.column_of(lse, first, end));
-      sgemm(z, head.of(v, 0, end), head.of(o, first, end));
+      gemm(z.view(), head.of(v, 0, end), head.of(o, first, end), {.operand = operand_}, packing);
     }
   });
 }
 
-void Cpu::attention_backward(const AttentionShape& a, View q_view, View k_view, View v_view,
-                             Weight bias_weight, View o_view, View lse_view, View do_view,
-                             View dq_view, View dk_view, View dv_view) {
-  const Floats q = q_view, k = k_view, v = v_view, o = o_view, dout = do_view, lse = lse_view;
-  const Floats dq = dq_view, dk = dk_view, dv = dv_view, bias = value(bias_weight);
+void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, Weight bias_weight,
+                             View o, View lse_view, View dout, View dq, View dk, View dv) {
+  const Floats lse = lse_view, bias = value(bias_weight);
   check_attention(a, {q, k, v, o, dout, dq, dk, dv}, bias, lse);
   const std::vector<std::int32_t>& bucket = buckets(a.seq);
   const auto kernel = HWY_DYNAMIC_DISPATCH(softmax_block_backward);
   const auto row_dots = HWY_DYNAMIC_DISPATCH(dot_rows);
-  const auto scale = static_cast<float>(a.scale);
+  const auto store = HWY_DYNAMIC_DISPATCH(store_sums);
+  const GemmOptions plain = {.operand = operand_};
+  const GemmOptions scaled = {.operand = operand_, .scale = static_cast<float>(a.scale)};
   // dbias of each head of each sequence, [B*H, 32].
   float* const partial = crew_.shared(a.batch * a.heads * kRelativeBuckets);
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
-    float* const by_distance = crew_.scratch(attention_scratch(a.seq));
+    float* const by_distance = crew_.scratch(attention_scratch(a.seq, a.head_dim));
     float* const dbias = by_distance + a.seq;
     float* const delta = dbias + a.seq;
     float* const scores = delta + kQueries;
+    // Sums over blocks, in f32.
+    const Floats dkey(scores + 2 * kQueries * a.seq, a.seq, a.head_dim);
+    const Floats dvalue(dkey.data + dkey.size(), a.seq, a.head_dim);
+    Scratch& packing = crew_.packing();
     const bool biased = !bias.empty();
     if (biased) spread_bias(bias, head.index, bucket, a.seq, by_distance);
     std::fill_n(dbias, a.seq, 0.0f);
     // From the last block, which sees every key and so overwrites dk and dv, to the first.
     for (std::int64_t first = (a.seq - 1) / kQueries * kQueries; first >= 0; first -= kQueries) {
       const std::int64_t end = std::min(a.seq, first + kQueries);
-      const float beta = end == a.seq ? 0.0f : 1.0f;
+      GemmOptions add = plain, add_scaled = scaled;
+      add.accumulate = add_scaled.accumulate = end < a.seq;
       const Floats z(scores, end - first, end);
       const Floats dz(scores + z.size(), end - first, end);
-      const Floats query = head.of(q, first, end), grad = head.of(dout, first, end);
+      const View query = head.of(q, first, end), grad = head.of(dout, first, end);
       row_dots(grad, head.of(o, first, end), delta);
-      sgemm(query, transpose(head.of(k, 0, end)), z, scale);
-      sgemm(grad, transpose(head.of(v, 0, end)), dz);
+      gemm(query, transpose(head.of(k, 0, end)), z.view(), scaled, packing);
+      gemm(grad, transpose(head.of(v, 0, end)), dz.view(), plain, packing);
       const std::int64_t zero = a.seq - 1 - first;  // where the keys of query `first` begin
       kernel(z, dz, first, biased ? by_distance + zero : nullptr, head.column_of(lse, first, end),
              delta, biased ? dbias + zero : nullptr);
-      sgemm(transpose(z), grad, head.of(dv, 0, end), 1, beta);
-      sgemm(transpose(dz), query, head.of(dk, 0, end), scale, beta);
-      sgemm(dz, head.of(k, 0, end), head.of(dq, first, end), scale);
+      gemm(transpose(z.view()), grad, dvalue.slice(0, end).view(), add, packing);
+      gemm(transpose(dz.view()), query, dkey.slice(0, end).view(), add_scaled, packing);
+      gemm(dz.view(), head.of(k, 0, end), head.of(dq, first, end), scaled, packing);
     }
+    store(dkey, head.of(dk, 0, a.seq));
+    store(dvalue, head.of(dv, 0, a.seq));
     if (!biased) return;
     float* const sums = partial + tile * kRelativeBuckets;
     std::fill_n(sums, kRelativeBuckets, 0.0f);

@@ -4,26 +4,21 @@
 #include <vector>
 
 #include "model/backend.h"
+#include "model/backends/cpu/gemm.h"
 #include "model/backends/cpu/matrix.h"
 #include "model/backends/cpu/parallel.h"
+#include "model/backends/cpu/rotary.h"
 
 namespace moebius::cpu {
 
-// Factors of a rotary embedding by position, spread over the pairs: y = x * cosine + swap(x) *
-// sine, where swap exchanges the two of a pair and `sine` carries the sign. Both [S, K].
-struct RotaryTable {
-  std::int64_t seq = 0, head_dim = 0;
-  double base = 0;
-  std::vector<float> cosine, sine;
-};
-
-// The fast back-end: oneDNN for products, Highway for passes over memory, f32 throughout. Each
-// family of kernels is one file.
+// The fast back-end: products in f32 or bf16 with f32 sums (gemm.h), passes over memory vectorised
+// for every instruction set that Highway knows. Each family of kernels is one file.
 class Cpu final : public Backend {
  public:
-  explicit Cpu(int threads);
+  Cpu(Dtype operand, int threads);
   ~Cpu() override;
   Dtype dtype() const override { return Dtype::F32; }
+  Dtype operand() const override { return operand_; }
 
   // memory.cpp
   std::byte* allocate(std::int64_t bytes) override;
@@ -38,6 +33,7 @@ class Cpu final : public Backend {
   // elementwise.cpp
   void fill(View y, double value) override;
   void add(View x, View y) override;
+  void copy(View x, View y) override;
   void activate(Activation a, View up, View gate, View y) override;
   void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
 
@@ -103,9 +99,16 @@ class Cpu final : public Backend {
   Floats gradient(Weight w) const { return w.empty() ? Floats{} : Floats{params_->gradient(w)}; }
   const ParamSlot& slot(Weight w) const { return params_->slot(w); }
 
+  // Products of this trial, cut among its threads.
+  Dtype operand_of(Weight w) const;
+  void product(const Factor& a, const Factor& b, const View& c, const GemmOptions& options);
+  template <class Multiply>
+  void each_expert(const Routing& r, Weight w, std::int64_t cols, const Multiply& multiply);
+
   const RotaryTable& rotary(std::int64_t seq, std::int64_t head_dim, double base);
   const std::vector<std::int32_t>& buckets(std::int64_t seq);  // relative bucket by distance
 
+  const Dtype operand_;
   Crew crew_;
   const Params* params_ = nullptr;
   std::vector<std::span<std::byte>> memory_;

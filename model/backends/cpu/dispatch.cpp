@@ -21,8 +21,9 @@ void embed_rows(const Ints& token, std::int64_t seq, const Floats& table, const 
 }
 
 // to[index[i]] += from[i], or weight[i] from[i], for columns [begin, end): rows in their order.
-void scatter_rows(const Floats& from, const Ints& index, const Floats& weight, std::int64_t count,
-                  const Floats& to, std::int64_t begin, std::int64_t end) {
+template <class T>
+void scatter_typed(const Matrix<T>& from, const Ints& index, const Floats& weight,
+                   std::int64_t count, const Floats& to, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = 0; i < count; ++i) {
     float* row = to.row(*index.row(i)) + begin;
     if (weight.empty())
@@ -30,6 +31,12 @@ void scatter_rows(const Floats& from, const Ints& index, const Floats& weight, s
     else
       add_scaled(from.row(i) + begin, *weight.row(i), row, end - begin);
   }
+}
+
+void scatter_rows(const View& from, const Ints& index, const Floats& weight, std::int64_t count,
+                  const Floats& to, std::int64_t begin, std::int64_t end) {
+  typed(from.dtype,
+        [&]<class T>() { scatter_typed<T>(from, index, weight, count, to, begin, end); });
 }
 
 // to[t mod S] += from[t] for columns [begin, end).
@@ -40,11 +47,12 @@ void fold_sequences(const Floats& from, std::int64_t seq, const Floats& to, std:
 }
 
 // dy[p] = weight[p] dout[token[p]], dweight[p] = y[p] . dout[token[p]] for pairs [begin, end).
-void split_rows(const Floats& y, const Ints& token, const Floats& weight, const Floats& dout,
-                const Floats& dy, const Floats& dweight, std::int64_t begin, std::int64_t end) {
+template <class T>
+void split_typed(const Matrix<T>& y, const Ints& token, const Floats& weight, const Matrix<T>& dout,
+                 const Matrix<T>& dy, const Floats& dweight, std::int64_t begin, std::int64_t end) {
   for (std::int64_t p = begin; p < end; ++p) {
-    const float *from = y.row(p), *grad = dout.row(*token.row(p));
-    float* to = dy.row(p);
+    const T *from = y.row(p), *grad = dout.row(*token.row(p));
+    T* to = dy.row(p);
     const Vec gate = all(*weight.row(p));
     Vec sum = zero();
     each(dout.cols, [&](auto part, std::int64_t d) HWY_ATTR {
@@ -54,6 +62,12 @@ void split_rows(const Floats& y, const Ints& token, const Floats& weight, const 
     });
     *dweight.row(p) = sum_of(sum);
   }
+}
+
+void split_rows(const View& y, const Ints& token, const Floats& weight, const View& dout,
+                const View& dy, const Floats& dweight, std::int64_t begin, std::int64_t end) {
+  typed(dy.dtype,
+        [&]<class T>() { split_typed<T>(y, token, weight, dout, dy, dweight, begin, end); });
 }
 
 }  // namespace moebius::cpu::HWY_NAMESPACE
@@ -98,22 +112,25 @@ void Cpu::embed_backward(View token_view, std::int64_t seq, View dx_view, Weight
   const auto scatter = HWY_DYNAMIC_DISPATCH(scatter_rows);
   const auto fold = HWY_DYNAMIC_DISPATCH(fold_sequences);
   crew_.ranges(dx.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
-    scatter(dx, token, {}, dx.rows, dtable, begin, end);
+    scatter(dx_view, token, {}, dx.rows, dtable, begin, end);
     if (!dpositions.empty()) fold(dx, seq, dpositions, begin, end);
   });
 }
 
-void Cpu::gather(View x_view, const Routing& r, View y_view) {
-  const Floats x = x_view, y = y_view;
+void Cpu::gather(View x, const Routing& r, View y) {
   const Ints token = r.token;
   check_shape(y, token.rows, x.cols, "gather y");
+  MOEBIUS_CHECK(x.dtype == y.dtype, "[gather] {} into {}", dtype_text(x.dtype),
+                dtype_text(y.dtype));
+  const std::int64_t size = size_of(x.dtype);
   crew_.rows(pairs(r), x.cols, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) std::copy_n(x.row(*token.row(p)), x.cols, y.row(p));
+    for (std::int64_t p = begin; p < end; ++p)
+      std::copy_n(x.data + *token.row(p) * x.ld * size, x.cols * size, y.data + p * y.ld * size);
   });
 }
 
-void Cpu::gather_backward(View dy_view, const Routing& r, View dx_view) {
-  const Floats dy = dy_view, dx = dx_view;
+void Cpu::gather_backward(View dy, const Routing& r, View dx_view) {
+  const Floats dx = dx_view;
   check_shape(dy, r.token.rows, dx.cols, "gather_backward dy");
   const auto kernel = HWY_DYNAMIC_DISPATCH(scatter_rows);
   crew_.ranges(dx.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
@@ -121,8 +138,8 @@ void Cpu::gather_backward(View dy_view, const Routing& r, View dx_view) {
   });
 }
 
-void Cpu::combine(View y_view, const Routing& r, View out_view) {
-  const Floats y = y_view, out = out_view;
+void Cpu::combine(View y, const Routing& r, View out_view) {
+  const Floats out = out_view;
   check_shape(y, r.token.rows, out.cols, "combine y");
   fill(out_view, 0);
   const auto kernel = HWY_DYNAMIC_DISPATCH(scatter_rows);
@@ -131,9 +148,8 @@ void Cpu::combine(View y_view, const Routing& r, View out_view) {
   });
 }
 
-void Cpu::combine_backward(View y_view, const Routing& r, View dout_view, View dy_view,
-                           View dweight_view) {
-  const Floats y = y_view, dout = dout_view, dy = dy_view, dweight = dweight_view;
+void Cpu::combine_backward(View y, const Routing& r, View dout, View dy, View dweight_view) {
+  const Floats dweight = dweight_view;
   check_shape(dy, r.token.rows, dout.cols, "combine_backward dy");
   check_shape(dweight, r.token.rows, 1, "combine_backward dweight");
   const auto kernel = HWY_DYNAMIC_DISPATCH(split_rows);

@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "model/backends/cpu/cpu.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -38,36 +40,56 @@ struct Silu {
   }
 };
 
-// x Phi(x), 1606.08415. Phi(-z) = exp(-z^2 / 2) q(t), t = 1 / (1 + 0.34 z), z >= 0, where q is a
-// minimax fit to erfcx(z / sqrt 2) / 2 with relative error 1.4e-8: the left tail keeps its digits.
-struct Gelu {
+constexpr float kGeluReach = 20;  // Phi(-20) is zero in f32
+
+// x Phi(x), 1606.08415. Phi(-z) = exp(-z^2 / 2) q(t), t = 1 / (1 + c z), z >= 0, where q is a
+// minimax fit to erfcx(z / sqrt 2) / 2: the left tail keeps its digits.
+template <class Q>
+HWY_INLINE Curve gelu_curve(Vec x, Vec z, Vec bell) {  // bell = exp(-z^2 / 2)
+  const Vec t = hn::Div(all(1), hn::MulAdd(all(Q::kSpread), z, all(1)));
+  Vec q = all(Q::kTerms[0]);
+  for (std::size_t i = 1; i < std::size(Q::kTerms); ++i) q = hn::MulAdd(q, t, all(Q::kTerms[i]));
+  const Vec left = hn::Mul(bell, q);
+  const Vec phi = hn::IfThenElse(hn::Gt(x, zero()), hn::Sub(all(1), left), left);
+  return {hn::Mul(x, phi), hn::MulAdd(hn::Mul(x, all(0.39894228f)), bell, phi)};
+}
+
+struct GeluF32 {
+  static constexpr float kSpread = 0.34f;  // relative error 1.4e-8
+  static constexpr float kTerms[] = {-0.0283576883f, 0.150506794f,   -0.296365201f, 0.229712367f,
+                                     -0.064844273f,  0.124747336f,   0.112409666f,  0.136619642f,
+                                     0.13556917f,    2.19903382e-06f};
   static HWY_INLINE Curve at(Vec x) {
-    const Vec z = hn::Min(hn::Abs(x), all(20));  // Phi(-20) is zero in f32
+    const Vec z = hn::Min(all(kGeluReach), hn::Abs(x));
     // z^2 in two parts: its rounding error would be multiplied by z^2 / 2 in the exponential.
     const Vec square = hn::Mul(z, z);
     const Vec rest = hn::MulSub(z, z, square);
     const Vec half = all(-0.5f);
     const Vec head = exp_of(hn::Mul(half, square));
-    const Vec bell = hn::MulAdd(hn::Mul(half, rest), head, head);
-    const Vec t = hn::Div(all(1), hn::MulAdd(all(0.34f), z, all(1)));
-    Vec q = all(-0.0283576883f);
-    for (const float c : {0.150506794f, -0.296365201f, 0.229712367f, -0.064844273f, 0.124747336f,
-                          0.112409666f, 0.136619642f, 0.13556917f, 2.19903382e-06f})
-      q = hn::MulAdd(q, t, all(c));
-    const Vec left = hn::Mul(bell, q);
-    const Vec phi = hn::IfThenElse(hn::Gt(x, zero()), hn::Sub(all(1), left), left);
-    return {hn::Mul(x, phi), hn::MulAdd(hn::Mul(x, all(0.39894228f)), bell, phi)};
+    return gelu_curve<GeluF32>(x, z, hn::MulAdd(hn::Mul(half, rest), head, head));
   }
 };
 
+struct GeluBf16 {
+  static constexpr float kSpread = 0.36f;  // relative error 1.1e-5: bf16 has 2e-3
+  static constexpr float kTerms[] = {-0.0993002833f, 0.256467714f, 0.0330451054f,
+                                     0.16965694f,    0.139917386f, 2.07726629e-4f};
+  static HWY_INLINE Curve at(Vec x) {
+    const Vec z = hn::Min(all(kGeluReach), hn::Abs(x));
+    return gelu_curve<GeluBf16>(x, z, exp_of(hn::Mul(hn::Mul(z, z), all(-0.5f))));
+  }
+};
+template <class T>
+using Gelu = std::conditional_t<std::is_same_v<T, Bf16>, GeluBf16, GeluF32>;
+
 // y = a(up), or a(gate) * up.
-template <class A>
-void apply(const Floats& up, const Floats& gate, const Floats& y) {
+template <class A, class T>
+void apply(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& y) {
   const bool gated = !gate.empty();
   const bool dense = up.dense() && gate.dense() && y.dense();
   each_line(dense, y.rows, y.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
-    const float *u = up.row(row), *g = gate.row(row);
-    float* to = y.row(row);
+    const T *u = up.row(row), *g = gate.row(row);
+    T* to = y.row(row);
     if (gated)
       each(n, [&](auto part, std::int64_t i) HWY_ATTR {
         part.store(hn::Mul(A::at(part.load(g + i)).value, part.load(u + i)), to + i);
@@ -79,15 +101,15 @@ void apply(const Floats& up, const Floats& gate, const Floats& y) {
 }
 
 // dup = dy a'(up), or dup = dy a(gate) and dgate = dy up a'(gate).
-template <class A>
-void apply_backward(const Floats& up, const Floats& gate, const Floats& dy, const Floats& dup,
-                    const Floats& dgate) {
+template <class A, class T>
+void apply_backward(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& dy,
+                    const Matrix<T>& dup, const Matrix<T>& dgate) {
   const bool gated = !gate.empty();
   const bool dense =
       up.dense() && gate.dense() && dy.dense() && dup.dense() && (!gated || dgate.dense());
   each_line(dense, dy.rows, dy.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
-    const float *u = up.row(row), *g = gate.row(row), *d = dy.row(row);
-    float *to_up = dup.row(row), *to_gate = dgate.row(row);
+    const T *u = up.row(row), *g = gate.row(row), *d = dy.row(row);
+    T *to_up = dup.row(row), *to_gate = dgate.row(row);
     if (gated)
       each(n, [&](auto part, std::int64_t i) HWY_ATTR {
         const Curve curve = A::at(part.load(g + i));
@@ -102,31 +124,30 @@ void apply_backward(const Floats& up, const Floats& gate, const Floats& dy, cons
   });
 }
 
-void activate_rows(Activation a, const Floats& up, const Floats& gate, const Floats& y) {
+template <class T, class Body>
+void with_curve(Activation a, const Body& body) {
   switch (a) {
     case Activation::Relu:
-      return apply<Relu>(up, gate, y);
+      return body.template operator()<Relu>();
     case Activation::Gelu:
-      return apply<Gelu>(up, gate, y);
+      return body.template operator()<Gelu<T>>();
     case Activation::SquaredRelu:
-      return apply<SquaredRelu>(up, gate, y);
+      return body.template operator()<SquaredRelu>();
     case Activation::Silu:
-      return apply<Silu>(up, gate, y);
+      return body.template operator()<Silu>();
   }
 }
 
-void activate_rows_backward(Activation a, const Floats& up, const Floats& gate, const Floats& dy,
-                            const Floats& dup, const Floats& dgate) {
-  switch (a) {
-    case Activation::Relu:
-      return apply_backward<Relu>(up, gate, dy, dup, dgate);
-    case Activation::Gelu:
-      return apply_backward<Gelu>(up, gate, dy, dup, dgate);
-    case Activation::SquaredRelu:
-      return apply_backward<SquaredRelu>(up, gate, dy, dup, dgate);
-    case Activation::Silu:
-      return apply_backward<Silu>(up, gate, dy, dup, dgate);
-  }
+void activate_rows(Activation a, const View& up, const View& gate, const View& y) {
+  typed(y.dtype,
+        [&]<class T>() { with_curve<T>(a, [&]<class A>() { apply<A, T>(up, gate, y); }); });
+}
+
+void activate_rows_backward(Activation a, const View& up, const View& gate, const View& dy,
+                            const View& dup, const View& dgate) {
+  typed(dy.dtype, [&]<class T>() {
+    with_curve<T>(a, [&]<class A>() { apply_backward<A, T>(up, gate, dy, dup, dgate); });
+  });
 }
 
 void set_rows(const Floats& y, float value) {
@@ -141,6 +162,10 @@ void add_rows(const Floats& x, const Floats& y) {
             [&](std::int64_t row, std::int64_t n) HWY_ATTR { add_to(x.row(row), y.row(row), n); });
 }
 
+void store_rows(const Floats& x, const View& y) {
+  typed(y.dtype, [&]<class T>() { copy_rows<T>(x, y); });
+}
+
 }  // namespace moebius::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -152,6 +177,7 @@ HWY_EXPORT(activate_rows);
 HWY_EXPORT(activate_rows_backward);
 HWY_EXPORT(set_rows);
 HWY_EXPORT(add_rows);
+HWY_EXPORT(store_rows);
 
 template <class T>
 void fill_rows(const Matrix<T>& y, double value) {
@@ -177,26 +203,32 @@ void Cpu::add(View x, View y) {
   });
 }
 
-void Cpu::activate(Activation a, View up_view, View gate_view, View y_view) {
-  const Floats up = up_view, gate = gate_view, y = y_view;
+void Cpu::copy(View x, View y) {
+  const Floats from = x;
+  check_shape(from, y.rows, y.cols, "copy x");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(store_rows);
+  crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
+    kernel(from.slice(begin, end), rows(y, begin, end));
+  });
+}
+
+void Cpu::activate(Activation a, View up, View gate, View y) {
   check_shape(up, y.rows, y.cols, "activate up");
   if (!gate.empty()) check_shape(gate, y.rows, y.cols, "activate gate");
   const auto kernel = HWY_DYNAMIC_DISPATCH(activate_rows);
   crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
-    kernel(a, up.slice(begin, end), gate.slice(begin, end), y.slice(begin, end));
+    kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(y, begin, end));
   });
 }
 
-void Cpu::activate_backward(Activation a, View up_view, View gate_view, View dy_view, View dup_view,
-                            View dgate_view) {
-  const Floats up = up_view, gate = gate_view, dy = dy_view, dup = dup_view, dgate = dgate_view;
+void Cpu::activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
   check_shape(up, dy.rows, dy.cols, "activate_backward up");
   check_shape(dup, dy.rows, dy.cols, "activate_backward dup");
   if (!gate.empty()) check_shape(dgate, dy.rows, dy.cols, "activate_backward dgate");
   const auto kernel = HWY_DYNAMIC_DISPATCH(activate_rows_backward);
   crew_.rows(dy.rows, dy.cols, [&](std::int64_t begin, std::int64_t end) {
-    kernel(a, up.slice(begin, end), gate.slice(begin, end), dy.slice(begin, end),
-           dup.slice(begin, end), dgate.slice(begin, end));
+    kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(dy, begin, end),
+           rows(dup, begin, end), rows(dgate, begin, end));
   });
 }
 

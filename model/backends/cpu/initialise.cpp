@@ -8,6 +8,8 @@
 #define HWY_TARGET_INCLUDE "model/backends/cpu/initialise.cpp"
 #include <hwy/foreach_target.h>  // includes this file once per instruction set
 
+#include <hwy/contrib/math/math-inl.h>
+
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -7,9 +7,12 @@
 namespace moebius::cpu {
 
 // Floats of scratch: of a thread in attention, of the loss, of one matrix in an optimizer step.
-std::int64_t attention_scratch(std::int64_t seq);
+std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim);
 std::int64_t loss_scratch(std::int64_t tokens, std::int64_t vocab);
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
+
+// The type in which products are multiplied: "fp32", "bf16", or with "auto" the faster one here.
+Dtype operand_of(const BackendOptions& options);
 
 // Bytes that a Cpu takes for itself while it trains a model whose micro-batch runs `matmuls`.
 std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,

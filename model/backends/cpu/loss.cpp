@@ -2,7 +2,6 @@
 
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
-#include "model/backends/cpu/sgemm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/loss.cpp"
@@ -46,11 +45,11 @@ namespace {
 
 HWY_EXPORT(loss_rows);
 
-// Rows whose logits are in memory at a time: few enough to stay in a cache, many enough that dtable
-// is not streamed too often.
-std::int64_t chunk_rows(std::int64_t vocab) { return vocab <= (1 << 14) ? 256 : 128; }
-
-constexpr std::int64_t kTileRows = 64, kTileVocab = 2048;
+// Rows whose logits are in memory at a time: 64 MiB of them, but enough that the table, which is
+// packed again for each chunk, is used often.
+std::int64_t chunk_rows(std::int64_t vocab) {
+  return std::clamp<std::int64_t>((16 << 20) / vocab, 256, 2048);
+}
 
 }  // namespace
 
@@ -58,13 +57,12 @@ std::int64_t loss_scratch(std::int64_t tokens, std::int64_t vocab) {
   return std::min(chunk_rows(vocab), tokens) * vocab;
 }
 
-void Cpu::cross_entropy(View h_view, Weight table_weight, View target_view, double scale,
-                        View loss_view, View dh_view) {
-  const Floats h = h_view, table = value(table_weight), dh = dh_view;
+void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double scale, View loss_view,
+                        View dh) {
+  const View table = params_->value(table_weight);
   const Ints target = target_view;
   const Doubles loss = loss_view;
   const bool backward = !dh.empty();
-  const Floats dtable = backward ? gradient(table_weight) : Floats{};
   check_shape(h, target.rows, table.cols, "cross_entropy h");
   check_shape(loss, h.rows, 1, "cross_entropy loss");
   if (backward) check_shape(dh, h.rows, h.cols, "cross_entropy dh");
@@ -73,19 +71,14 @@ void Cpu::cross_entropy(View h_view, Weight table_weight, View target_view, doub
                   "[cross_entropy] target {} of {}", *target.row(t), table.rows);
 
   const auto kernel = HWY_DYNAMIC_DISPATCH(loss_rows);
-  const std::int64_t chunk = chunk_rows(table.rows), strips = ceil_div(table.rows, kTileVocab);
+  const std::int64_t chunk = chunk_rows(table.rows);
   float* const memory = crew_.shared(loss_scratch(h.rows, table.rows));
   for (std::int64_t first = 0; first < h.rows; first += chunk) {
     const std::int64_t last = std::min(h.rows, first + chunk);
-    const Floats x = h.slice(first, last), z(memory, last - first, table.rows);
+    const View x = rows(h, first, last);
+    const Floats z(memory, last - first, table.rows);
     // 1. Logits.
-    crew_.run(ceil_div(z.rows, kTileRows) * strips, [&](std::int64_t tile) {
-      const std::int64_t row = tile / strips * kTileRows, col = tile % strips * kTileVocab;
-      const std::int64_t end = std::min(z.rows, row + kTileRows);
-      const std::int64_t right = std::min(z.cols, col + kTileVocab);
-      sgemm(x.slice(row, end), transpose(table.slice(col, right)),
-            z.slice(row, end).columns(col, right));
-    });
+    product(x, transpose(table), z.view(), {.operand = operand_});
     // 2. Losses and dlogits, in place.
     crew_.rows(z.rows, z.cols, [&](std::int64_t begin, std::int64_t end) {
       kernel(z.slice(begin, end), target.slice(first + begin, first + end),
@@ -93,13 +86,9 @@ void Cpu::cross_entropy(View h_view, Weight table_weight, View target_view, doub
     });
     if (!backward) continue;
     // 3. dh = dz table, dtable += dz^T h.
-    crew_.ranges(z.rows, kTileRows, [&](std::int64_t begin, std::int64_t end) {
-      sgemm(z.slice(begin, end), table, dh.slice(first + begin, first + end));
-    });
-    crew_.ranges(table.rows, std::min(kTileVocab, round_up(ceil_div(table.rows, 2), 16)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   sgemm(transpose(z.columns(begin, end)), x, dtable.slice(begin, end), 1, 1);
-                 });
+    product(z.view(), table, rows(dh, first, last), {.operand = operand_});
+    product(transpose(z.view()), x, params_->gradient(table_weight),
+            {.operand = operand_, .accumulate = true});
   }
 }
 

@@ -1,125 +1,114 @@
-#include <vector>
-
 #include "model/backends/cpu/cpu.h"
-#include "model/backends/cpu/rowwise.h"
-#include "model/backends/cpu/sgemm.h"
+#include "model/backends/cpu/gemm.h"
 
 namespace moebius::cpu {
 namespace {
 
-// Rows of a tile of y = x W: four tiles in a small batch, larger ones where the library would
-// otherwise copy W more often than needed (measured: 256 rows lose 5-8 % when W is wide).
-std::int64_t row_tile(std::int64_t rows) {
-  return std::clamp<std::int64_t>(round_up(ceil_div(rows, 4), 16), 256, 512);
+constexpr std::int64_t kColumns = 64;  // columns that a product packs together
+
+// Matrix e of a slot of several.
+View of_expert(const View& w, const ParamSlot& slot, std::int64_t e) {
+  return w.row_range(e * slot.rows, slot.rows);
 }
 
-// Rows of a tile of dW = x^T dy: two tiles at least, so that two threads have work.
-std::int64_t gradient_tile(std::int64_t rows) {
-  return std::clamp<std::int64_t>(round_up(ceil_div(rows, 2), 16), 64, 384);
+View columns(const View& v, std::int64_t begin, std::int64_t end) {
+  return v.columns(begin, end - begin);
 }
-constexpr std::int64_t kGradientColumns = 1024;
-
-// One tile of dW += x^T dy.
-void add_product(const Floats& x, const Floats& dy, const Floats& dw, std::int64_t tile) {
-  const std::int64_t height = gradient_tile(dw.rows);
-  const std::int64_t across = ceil_div(dw.cols, kGradientColumns);
-  const std::int64_t top = tile / across * height, left = tile % across * kGradientColumns;
-  const std::int64_t bottom = std::min(dw.rows, top + height);
-  const std::int64_t right = std::min(dw.cols, left + kGradientColumns);
-  sgemm(transpose(x.columns(top, bottom)), dy.columns(left, right),
-        dw.slice(top, bottom).columns(left, right), 1, 1);
+Factor columns(const Factor& f, std::int64_t begin, std::int64_t end) {
+  return f.transposed ? transpose(rows(f.view, begin, end)) : columns(f.view, begin, end);
 }
-std::int64_t gradient_tiles(const Floats& dw) {
-  return ceil_div(dw.rows, gradient_tile(dw.rows)) * ceil_div(dw.cols, kGradientColumns);
-}
-
-// Rows [begin, end) of the routed buffers, all of one expert.
-struct ExpertRows {
-  std::int64_t expert, begin, end;
-};
-std::vector<ExpertRows> expert_tiles(const Ints& offset, std::int64_t experts) {
-  check_shape(offset, experts + 1, 1, "expert_matmul offset");
-  std::vector<ExpertRows> tiles;
-  for (std::int64_t e = 0; e < experts; ++e) {
-    const std::int64_t first = *offset.row(e), last = *offset.row(e + 1);
-    const std::int64_t tile = row_tile(last - first);
-    for (std::int64_t row = first; row < last; row += tile)
-      tiles.push_back({e, row, std::min(last, row + tile)});
-  }
-  return tiles;
-}
-
-Floats of_expert(const Floats& w, const ParamSlot& slot, std::int64_t e) {
-  return w.slice(e * slot.rows, (e + 1) * slot.rows);
+Factor factor_rows(const Factor& f, std::int64_t begin, std::int64_t end) {
+  return f.transposed ? transpose(columns(f.view, begin, end)) : rows(f.view, begin, end);
 }
 
 }  // namespace
 
-void Cpu::matmul(View x_view, Weight w, View y_view) {
-  const Floats x = x_view, y = y_view;
-  check_shape(x, y.rows, slot(w).rows, "matmul x");
-  check_shape(y, x.rows, slot(w).cols, "matmul y");
-  crew_.ranges(x.rows, row_tile(x.rows), [&](std::int64_t begin, std::int64_t end) {
-    sgemm(x.slice(begin, end), value(w), y.slice(begin, end));
+// A router decides by small differences: it is not rounded (2202.08906 section 3).
+Dtype Cpu::operand_of(Weight w) const {
+  return slot(w).role == Role::Router ? Dtype::F32 : operand_;
+}
+
+// Every thread packs what it multiplies: columns are cut where rows lie ready, else the longer
+// side.
+void Cpu::product(const Factor& a, const Factor& b, const View& c, const GemmOptions& options) {
+  const std::int64_t threads = crew_.threads();
+  if (threads == 1) return gemm(a, b, c, options, crew_.packing());
+  const bool by_columns = a.transposed ? c.cols >= c.rows : c.cols >= threads * kColumns;
+  const std::int64_t side = by_columns ? c.cols : c.rows;
+  crew_.ranges(
+      side, round_up(ceil_div(side, threads), kColumns), [&](std::int64_t begin, std::int64_t end) {
+        if (by_columns)
+          gemm(a, columns(b, begin, end), columns(c, begin, end), options, crew_.packing());
+        else
+          gemm(factor_rows(a, begin, end), b, rows(c, begin, end), options, crew_.packing());
+      });
+}
+
+// multiply(e, [first, last), [begin, end)) for the rows of every expert and columns of c, which are
+// cut when there are few experts.
+template <class Multiply>
+void Cpu::each_expert(const Routing& r, Weight w, std::int64_t cols, const Multiply& multiply) {
+  const Ints offset = r.offset;
+  const std::int64_t experts = slot(w).batch;
+  check_shape(offset, experts + 1, 1, "expert_matmul offset");
+  const std::int64_t parts = crew_.threads() == 1 ? 1 : ceil_div(2 * crew_.threads(), experts);
+  const std::int64_t width = round_up(ceil_div(cols, parts), kColumns);
+  crew_.run(experts * parts, [&](std::int64_t i) {
+    const std::int64_t e = i / parts, first = *offset.row(e), last = *offset.row(e + 1);
+    const std::int64_t begin = std::min(cols, i % parts * width);
+    const std::int64_t end = std::min(cols, begin + width);
+    if (first < last && begin < end) multiply(e, first, last, begin, end);
   });
 }
 
-void Cpu::matmul_dx(View dy_view, Weight w, View dx_view, bool accumulate) {
-  const Floats dy = dy_view, dx = dx_view;
-  check_shape(dy, dx.rows, slot(w).cols, "matmul_dx dy");
-  check_shape(dx, dy.rows, slot(w).rows, "matmul_dx dx");
-  const float beta = accumulate ? 1.0f : 0.0f;
-  crew_.ranges(dy.rows, row_tile(dy.rows), [&](std::int64_t begin, std::int64_t end) {
-    sgemm(dy.slice(begin, end), transpose(value(w)), dx.slice(begin, end), 1, beta);
-  });
+void Cpu::matmul(View x, Weight w, View y) {
+  product(x, params_->value(w), y, {.operand = operand_of(w)});
 }
 
-void Cpu::matmul_dw(View x_view, View dy_view, Weight w) {
-  const Floats x = x_view, dy = dy_view, dw = gradient(w);
-  check_shape(x, dy.rows, dw.rows, "matmul_dw x");
-  check_shape(dy, x.rows, dw.cols, "matmul_dw dy");
-  crew_.run(gradient_tiles(dw), [&](std::int64_t tile) { add_product(x, dy, dw, tile); });
+void Cpu::matmul_dx(View dy, Weight w, View dx, bool accumulate) {
+  product(dy, transpose(params_->value(w)), dx,
+          {.operand = operand_of(w), .accumulate = accumulate});
 }
 
-void Cpu::expert_matmul(View x_view, const Routing& r, Weight w, View y_view) {
-  const Floats x = x_view, y = y_view;
+void Cpu::matmul_dw(View x, View dy, Weight w) {
+  product(transpose(x), dy, params_->gradient(w), {.operand = operand_of(w), .accumulate = true});
+}
+
+void Cpu::expert_matmul(View x, const Routing& r, Weight w, View y) {
   check_shape(x, y.rows, slot(w).rows, "expert_matmul x");
   check_shape(y, x.rows, slot(w).cols, "expert_matmul y");
-  const std::vector<ExpertRows> tiles = expert_tiles(r.offset, slot(w).batch);
-  crew_.run(std::ssize(tiles), [&](std::int64_t i) {
-    const auto [e, begin, end] = tiles[static_cast<std::size_t>(i)];
-    rowwise_product(x.slice(begin, end), of_expert(value(w), slot(w), e), y.slice(begin, end),
-                    crew_.scratch(kRowwiseScratch));
-  });
+  each_expert(
+      r, w, y.cols,
+      [&](std::int64_t e, std::int64_t first, std::int64_t last, std::int64_t begin,
+          std::int64_t end) {
+        gemm(rows(x, first, last), columns(of_expert(params_->value(w), slot(w), e), begin, end),
+             columns(rows(y, first, last), begin, end), {.operand = operand_}, crew_.packing());
+      });
 }
 
-void Cpu::expert_matmul_dx(View dy_view, const Routing& r, Weight w, View dx_view,
-                           bool accumulate) {
-  const Floats dy = dy_view, dx = dx_view;
+void Cpu::expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) {
   check_shape(dy, dx.rows, slot(w).cols, "expert_matmul_dx dy");
   check_shape(dx, dy.rows, slot(w).rows, "expert_matmul_dx dx");
-  const std::vector<ExpertRows> tiles = expert_tiles(r.offset, slot(w).batch);
-  crew_.run(std::ssize(tiles), [&](std::int64_t i) {
-    const auto [e, begin, end] = tiles[static_cast<std::size_t>(i)];
-    sgemm(dy.slice(begin, end), transpose(of_expert(value(w), slot(w), e)), dx.slice(begin, end), 1,
-          accumulate ? 1.0f : 0.0f);
-  });
+  each_expert(r, w, dx.cols,
+              [&](std::int64_t e, std::int64_t first, std::int64_t last, std::int64_t begin,
+                  std::int64_t end) {
+                gemm(rows(dy, first, last),
+                     transpose(rows(of_expert(params_->value(w), slot(w), e), begin, end)),
+                     columns(rows(dx, first, last), begin, end),
+                     {.operand = operand_, .accumulate = accumulate}, crew_.packing());
+              });
 }
 
-void Cpu::expert_matmul_dw(View x_view, View dy_view, const Routing& r, Weight w) {
-  const Floats x = x_view, dy = dy_view, dw = gradient(w);
-  const Ints offset = r.offset;
+void Cpu::expert_matmul_dw(View x, View dy, const Routing& r, Weight w) {
   check_shape(x, dy.rows, slot(w).rows, "expert_matmul_dw x");
   check_shape(dy, x.rows, slot(w).cols, "expert_matmul_dw dy");
-  check_shape(offset, slot(w).batch + 1, 1, "expert_matmul_dw offset");
-  const std::int64_t per_expert = gradient_tiles(of_expert(dw, slot(w), 0));
-  crew_.run(slot(w).batch * per_expert, [&](std::int64_t i) {
-    const std::int64_t e = i / per_expert;
-    const std::int64_t begin = *offset.row(e), end = *offset.row(e + 1);
-    if (begin == end) return;
-    add_product(x.slice(begin, end), dy.slice(begin, end), of_expert(dw, slot(w), e),
-                i % per_expert);
-  });
+  each_expert(r, w, dy.cols,
+              [&](std::int64_t e, std::int64_t first, std::int64_t last, std::int64_t begin,
+                  std::int64_t end) {
+                gemm(transpose(rows(x, first, last)), columns(rows(dy, first, last), begin, end),
+                     columns(of_expert(params_->gradient(w), slot(w), e), begin, end),
+                     {.operand = operand_, .accumulate = true}, crew_.packing());
+              });
 }
 
 }  // namespace moebius::cpu

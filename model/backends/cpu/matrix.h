@@ -5,8 +5,12 @@
 
 namespace moebius::cpu {
 
+enum class Bf16 : std::uint16_t {};  // the upper half of an f32
+
 template <class T>
 constexpr Dtype dtype_of = Dtype::F32;
+template <>
+inline constexpr Dtype dtype_of<Bf16> = Dtype::BF16;
 template <>
 inline constexpr Dtype dtype_of<double> = Dtype::F64;
 template <>
@@ -30,6 +34,7 @@ struct Matrix {
   bool dense() const { return ld == cols || rows <= 1; }  // empty ones are
 
   std::int64_t size() const { return rows * cols; }
+  View view() const { return {reinterpret_cast<std::byte*>(data), dtype_of<T>, rows, cols, ld}; }
 
   // Rows, columns [begin, end).
   Matrix slice(std::int64_t begin, std::int64_t end) const {
@@ -50,13 +55,28 @@ struct Matrix {
 };
 
 using Floats = Matrix<float>;
+using Halves = Matrix<Bf16>;
 using Ints = Matrix<std::int32_t>;  // token ids, offsets, routing tables
 using Doubles = Matrix<double>;     // losses, norms and statistics
 
-template <class T>
-void check_shape(const Matrix<T>& m, std::int64_t rows, std::int64_t cols, const char* what) {
+// body.operator()<T>() with the element type of an operand: float or Bf16.
+template <class Body>
+void typed(Dtype dtype, const Body& body) {
+  if (dtype == Dtype::BF16)
+    body.template operator()<Bf16>();
+  else
+    body.template operator()<float>();
+}
+
+template <class M>  // a view or a matrix
+void check_shape(const M& m, std::int64_t rows, std::int64_t cols, const char* what) {
   MOEBIUS_CHECK(m.rows == rows && m.cols == cols, "[{}] is [{}, {}], must be [{}, {}]", what,
                 m.rows, m.cols, rows, cols);
+}
+
+// Rows [begin, end) of a view; an empty one stays empty.
+inline View rows(const View& v, std::int64_t begin, std::int64_t end) {
+  return v.empty() ? v : v.row_range(begin, end - begin);
 }
 
 }  // namespace moebius::cpu

@@ -6,7 +6,6 @@
 
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
-#include "model/backends/cpu/rowwise.h"
 
 namespace moebius::cpu {
 namespace {
@@ -18,9 +17,16 @@ std::int64_t sequence_of(const Matmul& m) {
 
 }  // namespace
 
-Cpu::Cpu(int threads) : crew_(threads) {
+Dtype operand_of(const BackendOptions& options) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());  // before kernels fetch their functions
+  if (options.precision == "auto") return native_bf16() ? Dtype::BF16 : Dtype::F32;
+  if (options.precision == "bf16") return Dtype::BF16;
+  if (options.precision == "fp32") return Dtype::F32;
+  bad_input("precision", "unknown precision of back-end cpu", "auto, bf16, fp32",
+            options.precision);
 }
+
+Cpu::Cpu(Dtype operand, int threads) : operand_(operand), crew_(threads) {}
 
 Cpu::~Cpu() {
   for (const std::span<std::byte> memory : memory_) munmap(memory.data(), memory.size());
@@ -56,13 +62,21 @@ void Cpu::read(View from, void* to) {
 
 std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,
                            const BackendOptions& options) {
-  constexpr std::int64_t kPacking = 4 << 20;  // oneDNN's copies of tiles, measured, per thread
-  std::int64_t local = kRowwiseScratch, shared = 0, tokens = 0;  // floats
+  const Dtype operand = operand_of(options);
+  std::int64_t packing = 0, local = 0, shared = 0, tokens = 0;  // floats
+  const auto pack = [&](std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {
+    packing = std::max(packing, gemm_scratch(m, n, k, operand, c));
+  };
   for (const Matmul& m : matmuls) {
-    if (m.weight && m.batch == 1) tokens = std::max(tokens, m.rows);
-    if (m.weight) continue;
-    local = std::max(local, attention_scratch(sequence_of(m)));
-    shared = std::max(shared, m.batch * 32);  // gradients of the relative bias
+    if (!m.weight) {
+      local = std::max(local, attention_scratch(sequence_of(m), m.k));
+      shared = std::max(shared, m.batch * 32);  // gradients of the relative bias
+      continue;
+    }
+    if (m.batch == 1) tokens = std::max(tokens, m.rows);
+    pack(m.rows, m.n, m.k, operand);     // y = x W
+    pack(m.rows, m.k, m.n, operand);     // dx = dy W^T
+    pack(m.k, m.n, m.rows, Dtype::F32);  // dW += x^T dy
   }
   for (const ParamSlot& s : params.slots()) {
     shared = std::max(shared, update_scratch(s.rows, s.cols));
@@ -71,7 +85,7 @@ std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matm
     shared = std::max({shared, gains, loss_scratch(tokens, s.rows)});
   }
   const std::int64_t threads = std::max(1, options.threads);
-  return threads * (local * size_of(Dtype::F32) + kPacking) + shared * size_of(Dtype::F32);
+  return (threads * (local + packing) + shared) * size_of(Dtype::F32);
 }
 
 }  // namespace moebius::cpu

@@ -13,11 +13,12 @@ namespace moebius::cpu::HWY_NAMESPACE {
 
 // y = x rstd gain, rstd = 1 / sqrt(mean_d x_d^2 + 1e-6) (RMSNorm, 1910.07467).
 // x, y: [rows, D], gain: [1, D], rstd: [rows, 1].
-void norm_rows(const Floats& x, const float* gain, const Floats& y, const Floats& rstd) {
+template <class T>
+void norm_typed(const Floats& x, const float* gain, const Matrix<T>& y, const Floats& rstd) {
   constexpr float kEpsilon = 1e-6f;
   for (std::int64_t t = 0; t < x.rows; ++t) {
     const float* from = x.row(t);
-    float* to = y.row(t);
+    T* to = y.row(t);
     const float mean = dot(from, from, x.cols) / static_cast<float>(x.cols);
     const float r = 1 / std::sqrt(mean + kEpsilon);
     *rstd.row(t) = r;
@@ -25,6 +26,10 @@ void norm_rows(const Floats& x, const float* gain, const Floats& y, const Floats
       part.store(hn::Mul(hn::Mul(part.load(from + d), all(r)), part.load(gain + d)), to + d);
     });
   }
+}
+
+void norm_rows(const Floats& x, const float* gain, const View& y, const Floats& rstd) {
+  typed(y.dtype, [&]<class T>() { norm_typed<T>(x, gain, y, rstd); });
 }
 
 // With xhat = x rstd and u = gain dy: dgain = sum_t dy xhat, dx += rstd (u - xhat mean_d(u xhat)).
@@ -95,14 +100,14 @@ HWY_EXPORT(softmax_rows_backward);
 
 }  // namespace
 
-void Cpu::rms_norm(View x_view, Weight gain_weight, View y_view, View rstd_view) {
-  const Floats x = x_view, gain = value(gain_weight), y = y_view, rstd = rstd_view;
+void Cpu::rms_norm(View x_view, Weight gain_weight, View y, View rstd_view) {
+  const Floats x = x_view, gain = value(gain_weight), rstd = rstd_view;
   check_shape(y, x.rows, x.cols, "rms_norm y");
   check_shape(gain, 1, x.cols, "rms_norm gain");
   check_shape(rstd, x.rows, 1, "rms_norm rstd");
   const auto kernel = HWY_DYNAMIC_DISPATCH(norm_rows);
   crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
-    kernel(x.slice(begin, end), gain.data, y.slice(begin, end), rstd.slice(begin, end));
+    kernel(x.slice(begin, end), gain.data, rows(y, begin, end), rstd.slice(begin, end));
   });
 }
 

@@ -3,9 +3,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <new>
+#include <span>
+
+#include "space/base/check.h"
 
 namespace moebius::cpu {
 
@@ -15,17 +19,15 @@ class Scratch {
  public:
   // `count` floats of unknown content; the former ones are gone.
   float* floats(std::int64_t count) {
-    if (count > capacity_) {
-      memory_.reset(new (kAlignment) float[static_cast<std::size_t>(count)]);
-      capacity_ = count;
-    }
+    if (count > capacity_) grow(count);
     return memory_.get();
   }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
+  void grow(std::int64_t count);
+
   struct Free {
-    void operator()(float* memory) const { ::operator delete[](memory, kAlignment); }
+    void operator()(float* memory) const { std::free(memory); }
   };
   std::unique_ptr<float[], Free> memory_;
   std::int64_t capacity_ = 0;
@@ -39,6 +41,7 @@ constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_di
 class Crew {
  public:
   explicit Crew(int threads) : threads_(threads) {}
+  int threads() const { return threads_; }
 
   // work(i) for i in [0, tiles).
   template <class Work>
@@ -66,6 +69,8 @@ class Crew {
 
   // Memory of the calling thread, valid within one tile.
   float* scratch(std::int64_t floats) { return local_.local().floats(floats); }
+  // The same for packed factors of a product, beside scratch().
+  Scratch& packing() { return packing_.local(); }
   // Memory of one kernel call, shared by its tiles.
   float* shared(std::int64_t floats) { return shared_.floats(floats); }
 
@@ -73,8 +78,28 @@ class Crew {
   static void spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work);
 
   int threads_;
-  tbb::enumerable_thread_specific<Scratch> local_;
+  tbb::enumerable_thread_specific<Scratch> local_, packing_;
   Scratch shared_;
+};
+
+// Zeroed arrays in the calling thread's scratch, one after the other: what a std::vector would be
+// without its allocation. The former ones are gone.
+class Arrays {
+ public:
+  Arrays(Crew& crew, std::int64_t bytes)
+      : at_(reinterpret_cast<std::byte*>(crew.scratch(ceil_div(bytes, 4) + 64))),
+        end_(at_ + bytes + 64 * 4) {}
+  template <class T>
+  std::span<T> take(std::int64_t count) {
+    T* const first = reinterpret_cast<T*>(at_);
+    at_ += round_up(count * std::int64_t{sizeof(T)}, 64);
+    MOEBIUS_CHECK(at_ <= end_, "[arrays] {} bytes too few", at_ - end_);
+    std::fill_n(first, count, T{});
+    return {first, static_cast<std::size_t>(count)};
+  }
+
+ private:
+  std::byte *at_, *end_;
 };
 
 }  // namespace moebius::cpu

@@ -12,12 +12,14 @@ HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
 
 // x = x cosine + swap(x) sine for one head of one row; swap exchanges the two of each pair.
-void rotate_head(const float* cosine, const float* sine, float sign, float* x, std::int64_t n) {
+template <class T>
+void rotate_head(const float* cosine, const float* sine, float sign, T* x, std::int64_t n) {
 #if HWY_TARGET == HWY_SCALAR
+  const Whole one;
   for (std::int64_t i = 0; i < n; i += 2) {
-    const float even = x[i], odd = x[i + 1];
-    x[i] = even * cosine[i] + sign * odd * sine[i];
-    x[i + 1] = odd * cosine[i + 1] + sign * even * sine[i + 1];
+    const float even = one.load(x + i).raw, odd = one.load(x + i + 1).raw;
+    one.store(Vec(even * cosine[i] + sign * odd * sine[i]), x + i);
+    one.store(Vec(odd * cosine[i + 1] + sign * even * sine[i + 1]), x + i + 1);
   }
 #else
   each(n, [&](auto part, std::int64_t i) HWY_ATTR {
@@ -28,10 +30,21 @@ void rotate_head(const float* cosine, const float* sine, float sign, float* x, s
 #endif
 }
 
+// All heads of one row.
+void rotate_row(const float* cosine, const float* sine, float sign, const View& x,
+                std::int64_t heads) {
+  const std::int64_t width = x.cols / heads;
+  typed(x.dtype, [&]<class T>() {
+    for (std::int64_t h = 0; h < heads; ++h)
+      rotate_head(cosine, sine, sign, Matrix<T>(x).row(0) + h * width, width);
+  });
+}
+
 // Channels [begin, begin + n) of a convolution over `rows` rows that are whole sequences.
 // y[s] = sum_{j <= s} taps[j] x[s-j].
-void conv_channels(const Floats& x, std::int64_t seq, const Floats& taps, const Floats& y,
-                   std::int64_t begin, std::int64_t n) {
+template <class T>
+void conv_typed(const Matrix<T>& x, std::int64_t seq, const Floats& taps, const Matrix<T>& y,
+                std::int64_t begin, std::int64_t n) {
   for (std::int64_t t = 0; t < x.rows; ++t) {
     const std::int64_t reach = std::min(taps.rows, t % seq + 1);
     each(n, [&](auto part, std::int64_t i) HWY_ATTR {
@@ -44,10 +57,16 @@ void conv_channels(const Floats& x, std::int64_t seq, const Floats& taps, const 
   }
 }
 
+void conv_channels(const View& x, std::int64_t seq, const Floats& taps, const View& y,
+                   std::int64_t begin, std::int64_t n) {
+  typed(x.dtype, [&]<class T>() { conv_typed<T>(x, seq, taps, y, begin, n); });
+}
+
 // dx[s] = sum_{s+j < S} taps[j] dy[s+j], dtaps[j] += sum_s dy[s] x[s-j].
-void conv_channels_backward(const Floats& x, std::int64_t seq, const Floats& taps, const Floats& dy,
-                            const Floats& dx, const Floats& dtaps, std::int64_t begin,
-                            std::int64_t n) {
+template <class T>
+void conv_typed_backward(const Matrix<T>& x, std::int64_t seq, const Floats& taps,
+                         const Matrix<T>& dy, const Matrix<T>& dx, const Floats& dtaps,
+                         std::int64_t begin, std::int64_t n) {
   for (std::int64_t t = 0; t < x.rows; ++t) {
     const std::int64_t reach = std::min(taps.rows, seq - t % seq);
     each(n, [&](auto part, std::int64_t i) HWY_ATTR {
@@ -69,6 +88,12 @@ void conv_channels_backward(const Floats& x, std::int64_t seq, const Floats& tap
     });
 }
 
+void conv_channels_backward(const View& x, std::int64_t seq, const Floats& taps, const View& dy,
+                            const View& dx, const Floats& dtaps, std::int64_t begin,
+                            std::int64_t n) {
+  typed(x.dtype, [&]<class T>() { conv_typed_backward<T>(x, seq, taps, dy, dx, dtaps, begin, n); });
+}
+
 }  // namespace moebius::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -76,7 +101,7 @@ HWY_AFTER_NAMESPACE();
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(rotate_head);
+HWY_EXPORT(rotate_row);
 HWY_EXPORT(conv_channels);
 HWY_EXPORT(conv_channels_backward);
 
@@ -99,23 +124,21 @@ const RotaryTable& Cpu::rotary(std::int64_t seq, std::int64_t head_dim, double b
   return table;
 }
 
-void Cpu::rotate(View x_view, std::int64_t seq, std::int64_t heads, double base, bool inverse) {
-  const Floats x = x_view;
+void Cpu::rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool inverse) {
   const std::int64_t width = x.cols / heads;  // K
   MOEBIUS_CHECK(width * heads == x.cols && width % 2 == 0,
                 "[rotate] {} columns of {} heads: the head width must be even", x.cols, heads);
   const RotaryTable& table = rotary(seq, width, base);
-  const auto kernel = HWY_DYNAMIC_DISPATCH(rotate_head);
+  const auto kernel = HWY_DYNAMIC_DISPATCH(rotate_row);
   crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t)
-      for (std::int64_t h = 0; h < heads; ++h)
-        kernel(table.cosine.data() + t % seq * width, table.sine.data() + t % seq * width,
-               inverse ? -1.0f : 1.0f, x.row(t) + h * width, width);
+      kernel(table.cosine.data() + t % seq * width, table.sine.data() + t % seq * width,
+             inverse ? -1.0f : 1.0f, rows(x, t, t + 1), heads);
   });
 }
 
-void Cpu::causal_conv(View x_view, std::int64_t seq, Weight taps_weight, View y_view) {
-  const Floats x = x_view, taps = value(taps_weight), y = y_view;
+void Cpu::causal_conv(View x, std::int64_t seq, Weight taps_weight, View y) {
+  const Floats taps = value(taps_weight);
   check_shape(y, x.rows, x.cols, "causal_conv y");
   check_shape(taps, taps.rows, x.cols, "causal_conv taps");
   const auto kernel = HWY_DYNAMIC_DISPATCH(conv_channels);
@@ -124,9 +147,8 @@ void Cpu::causal_conv(View x_view, std::int64_t seq, Weight taps_weight, View y_
   });
 }
 
-void Cpu::causal_conv_backward(View x_view, std::int64_t seq, Weight taps_weight, View dy_view,
-                               View dx_view) {
-  const Floats x = x_view, taps = value(taps_weight), dy = dy_view, dx = dx_view;
+void Cpu::causal_conv_backward(View x, std::int64_t seq, Weight taps_weight, View dy, View dx) {
+  const Floats taps = value(taps_weight);
   check_shape(dx, x.rows, x.cols, "causal_conv_backward dx");
   check_shape(dy, x.rows, x.cols, "causal_conv_backward dy");
   const auto kernel = HWY_DYNAMIC_DISPATCH(conv_channels_backward);

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <span>
 
 #include "model/backends/cpu/cpu.h"
 
@@ -13,25 +13,19 @@ double log_sum_exp(const float* logits, const float* probs, std::int64_t n) {
   return double{logits[top]} - std::log(double{probs[top]});
 }
 
-// f_e of group g: share of its tokens whose first choice is e, before capacity.
-std::vector<double> first_choice_shares(const Ints& choice, const Groups& groups, std::int64_t g,
-                                        std::int64_t experts) {
-  std::vector<double> share(static_cast<std::size_t>(experts));
-  for (std::int64_t i = 0; i < groups.size; ++i) {
-    const std::int64_t t = g * groups.group_stride + i * groups.token_stride;
-    share[static_cast<std::size_t>(*choice.row(t))] += 1 / static_cast<double>(groups.size);
-  }
-  return share;
-}
-
-// visit(t, f) for every token t, f being the shares [E] of its group.
+// visit(t, f) for every token t, f [E] being the shares of first choices in its group.
 template <class Visit>
-void each_token(const Ints& choice, const Groups& groups, std::int64_t experts,
+void each_token(const Ints& choice, const Groups& groups, std::span<double> share,
                 const Visit& visit) {
   for (std::int64_t g = 0; g < groups.count; ++g) {
-    const std::vector<double> share = first_choice_shares(choice, groups, g, experts);
+    const auto token = [&](std::int64_t i) {
+      return g * groups.group_stride + i * groups.token_stride;
+    };
+    std::fill(share.begin(), share.end(), 0.0);
     for (std::int64_t i = 0; i < groups.size; ++i)
-      visit(g * groups.group_stride + i * groups.token_stride, share.data());
+      share[static_cast<std::size_t>(*choice.row(token(i)))] +=
+          1 / static_cast<double>(groups.size);
+    for (std::int64_t i = 0; i < groups.size; ++i) visit(token(i), share.data());
   }
 }
 
@@ -48,9 +42,11 @@ void Cpu::router_losses(View logits_view, View probs_view, const Groups& groups,
   const auto kept = static_cast<double>(*Ints(r.offset).row(r.offset.rows - 1));
   double balance = 0, z = 0;
   if (!r.choice.empty())
-    each_token(r.choice, groups, probs.cols, [&](std::int64_t t, const double* share) {
-      for (std::int64_t e = 0; e < probs.cols; ++e) balance += share[e] * probs.row(t)[e];
-    });
+    each_token(r.choice, groups, Arrays(crew_, 8 * probs.cols).take<double>(probs.cols),
+               [&](std::int64_t t, const double* share) {
+                 for (std::int64_t e = 0; e < probs.cols; ++e)
+                   balance += share[e] * probs.row(t)[e];
+               });
   for (std::int64_t t = 0; t < probs.rows; ++t)
     z += std::pow(log_sum_exp(logits.row(t), probs.row(t), probs.cols), 2);
   sums.data[0] += balance * static_cast<double>(probs.cols) / tokens;
@@ -68,10 +64,11 @@ void Cpu::router_losses_backward(View logits_view, View probs_view, const Groups
   const auto tokens = static_cast<double>(probs.rows);
   if (aux != 0) {
     const double factor = aux * static_cast<double>(probs.cols) / tokens;
-    each_token(r.choice, groups, probs.cols, [&](std::int64_t t, const double* share) {
-      for (std::int64_t e = 0; e < probs.cols; ++e)
-        dprobs.row(t)[e] += static_cast<float>(factor * share[e]);
-    });
+    each_token(r.choice, groups, Arrays(crew_, 8 * probs.cols).take<double>(probs.cols),
+               [&](std::int64_t t, const double* share) {
+                 for (std::int64_t e = 0; e < probs.cols; ++e)
+                   dprobs.row(t)[e] += static_cast<float>(factor * share[e]);
+               });
   }
   if (z == 0) return;
   for (std::int64_t t = 0; t < probs.rows; ++t) {

@@ -2,7 +2,7 @@
 #include <bit>
 #include <cmath>
 #include <functional>
-#include <vector>
+#include <span>
 
 #include "model/backends/cpu/cpu.h"
 
@@ -40,7 +40,7 @@ void best_few(std::int64_t n, std::int64_t count, const Score& score, std::uint6
 }
 
 // Room for `pairs` pairs, and the first row of every expert from its count.
-void place_experts(const std::vector<std::int32_t>& count, const Routing& r) {
+void place_experts(std::span<const std::int32_t> count, const Routing& r) {
   const Ints offset = r.offset;
   check_shape(offset, std::ssize(count) + 1, 1, "routing offset");
   check_shape(Floats(r.weight), r.token.rows, 1, "routing weight");
@@ -63,11 +63,9 @@ void check_groups(const Groups& groups, const Floats& probs) {
 }
 
 // Fills every expert's slots choice by choice in token order; row = 0 for what fits, -1 for what is
-// dropped. -> pairs of each expert.
-std::vector<std::int32_t> fill_slots(const Groups& groups, std::int64_t capacity,
-                                     std::int64_t experts, const Ints& choice, const Ints& row) {
-  std::vector<std::int32_t> count(static_cast<std::size_t>(experts));
-  std::vector<std::int32_t> used(static_cast<std::size_t>(experts));
+// dropped. count += pairs of each expert; `used` is room for as many numbers.
+void fill_slots(const Groups& groups, std::int64_t capacity, const Ints& choice, const Ints& row,
+                std::span<std::int32_t> count, std::span<std::int32_t> used) {
   for (std::int64_t g = 0; g < groups.count; ++g) {
     std::fill(used.begin(), used.end(), 0);
     for (std::int64_t j = 0; j < choice.cols; ++j)
@@ -80,7 +78,6 @@ std::vector<std::int32_t> fill_slots(const Groups& groups, std::int64_t capacity
         count[e] += fits;
       }
   }
-  return count;
 }
 
 }  // namespace
@@ -95,16 +92,18 @@ void Cpu::choose_experts(View probs_view, const Groups& groups, std::int64_t cap
                 probs.cols);
   check_shape(choice, probs.rows, k, "choose_experts choice");
   check_shape(row, probs.rows, k, "choose_experts row");
-  std::vector<std::uint64_t> best(static_cast<std::size_t>(k));
+  Arrays arrays(crew_, 8 * k + 3 * 4 * probs.cols);
+  const std::span best = arrays.take<std::uint64_t>(k);
+  const std::span count = arrays.take<std::int32_t>(probs.cols);
   for (std::int64_t t = 0; t < probs.rows; ++t) {
     best_few(
         probs.cols, k, [&](std::int64_t e) { return probs.row(t)[e]; }, best.data());
     for (std::int64_t j = 0; j < k; ++j)
       choice.row(t)[j] = static_cast<std::int32_t>(index_of(best[static_cast<std::size_t>(j)]));
   }
-  const auto count = fill_slots(groups, capacity, probs.cols, choice, row);
+  fill_slots(groups, capacity, choice, row, count, arrays.take<std::int32_t>(probs.cols));
   place_experts(count, r);
-  std::vector<std::int32_t> next(count.size());  // free row of each expert
+  const std::span next = arrays.take<std::int32_t>(probs.cols);  // free row of each expert
   for (std::size_t e = 0; e < next.size(); ++e)
     next[e] = *Ints(r.offset).row(static_cast<std::int64_t>(e));
   for (std::int64_t t = 0; t < probs.rows; ++t) {
@@ -127,15 +126,16 @@ void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capa
   MOEBIUS_CHECK(capacity >= 1 && capacity <= groups.size,
                 "[choose_tokens] capacity {} of groups of {} tokens", capacity, groups.size);
   const std::int64_t per_expert = groups.count * capacity;
-  place_experts(std::vector<std::int32_t>(static_cast<std::size_t>(probs.cols),
-                                          static_cast<std::int32_t>(per_expert)),
-                r);
+  const std::span each = Arrays(crew_, 4 * probs.cols).take<std::int32_t>(probs.cols);
+  std::fill(each.begin(), each.end(), static_cast<std::int32_t>(per_expert));
+  place_experts(each, r);
   crew_.ranges(probs.cols, Crew::grain(probs.rows), [&](std::int64_t begin, std::int64_t end) {
-    std::vector<std::uint64_t> keys(static_cast<std::size_t>(groups.size));
-    std::vector<std::int32_t> taken(static_cast<std::size_t>(per_expert));
+    Arrays arrays(crew_, 8 * groups.size + 4 * per_expert);
+    const std::span keys = arrays.take<std::uint64_t>(groups.size);
+    const std::span taken = arrays.take<std::int32_t>(per_expert);
     for (std::int64_t e = begin; e < end; ++e) {
       double lowest = 0;  // taken score, mean over groups
-      taken.clear();
+      auto next = taken.begin();
       for (std::int64_t g = 0; g < groups.count; ++g) {
         for (std::int64_t i = 0; i < groups.size; ++i)
           keys[static_cast<std::size_t>(i)] = rank_key(probs.row(token_of(groups, g, i))[e], i);
@@ -144,7 +144,7 @@ void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capa
         lowest +=
             probs.row(token_of(groups, g, index_of(*last)))[e] / static_cast<double>(groups.count);
         for (auto key = keys.begin(); key <= last; ++key)
-          taken.push_back(static_cast<std::int32_t>(token_of(groups, g, index_of(*key))));
+          *next++ = static_cast<std::int32_t>(token_of(groups, g, index_of(*key)));
       }
       std::sort(taken.begin(), taken.end());
       auto row = static_cast<std::int32_t>(e * per_expert);
@@ -160,9 +160,10 @@ void Cpu::choose_above(View probs_view, Weight threshold, Routing& r) {
   const Floats probs = probs_view, state = value(threshold);
   check_shape(state, 1, probs.cols, "choose_above threshold");
   const std::int64_t most = std::min(r.token.rows / probs.rows, probs.cols);  // experts of a token
-  std::vector<std::uint64_t> best(static_cast<std::size_t>(most));
-  std::vector<std::int32_t> count(static_cast<std::size_t>(probs.cols));
-  std::vector<std::uint8_t> chosen(static_cast<std::size_t>(probs.rows * probs.cols));
+  Arrays arrays(crew_, 8 * most + 4 * probs.cols + probs.rows * probs.cols);
+  const std::span best = arrays.take<std::uint64_t>(most);
+  const std::span count = arrays.take<std::int32_t>(probs.cols);
+  const std::span chosen = arrays.take<std::uint8_t>(probs.rows * probs.cols);
   for (std::int64_t t = 0; t < probs.rows; ++t) {
     const float* p = probs.row(t);
     const auto above = [&](std::int64_t e) { return p[e] > state.row(0)[e]; };

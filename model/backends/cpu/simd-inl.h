@@ -6,10 +6,11 @@
 #define MOEBIUS_CPU_SIMD_INL_H_
 #endif
 
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include <cstdint>
+
+#include "model/backends/cpu/matrix.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
@@ -20,17 +21,57 @@ using Vec = hn::Vec<Tag>;
 constexpr Tag kTag;
 constexpr auto kLanes = static_cast<std::int64_t>(hn::MaxLanes(Tag()));
 
+// bf16 is the upper half of an f32; a lane of four bytes holds a pair, the first one low.
+using Bits = hn::RebindToUnsigned<Tag>;
+using HalfTag = hn::Rebind<std::uint16_t, Tag>;  // as many lanes of two bytes
+constexpr Bits kBits;
+constexpr HalfTag kHalves;
+HWY_INLINE Vec low_half(Vec pair) {
+  return hn::BitCast(kTag, hn::ShiftLeft<16>(hn::BitCast(kBits, pair)));
+}
+HWY_INLINE Vec high_half(Vec pair) {
+  return hn::BitCast(kTag, hn::And(hn::BitCast(kBits, pair), hn::Set(kBits, 0xffff0000u)));
+}
+// The bits of bf16(v) in the lower half of each lane: nearest, ties to even; a NaN stays one.
+HWY_INLINE auto rounded(Vec v) {
+  const auto bits = hn::BitCast(kBits, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(kBits, 1u));
+  const auto near = hn::Add(hn::Add(bits, hn::Set(kBits, 0x7fffu)), odd);
+  const auto quiet = hn::Or(bits, hn::Set(kBits, 0x400000u));
+  return hn::ShiftRight<16>(hn::BitCast(
+      kBits, hn::IfThenElse(hn::IsNaN(v), hn::BitCast(kTag, quiet), hn::BitCast(kTag, near))));
+}
+using HalfVec = hn::Vec<HalfTag>;
+HWY_INLINE Vec from_bf16(HalfVec halves) {
+  return hn::BitCast(kTag, hn::ShiftLeft<16>(hn::PromoteTo(kBits, halves)));
+}
+HWY_INLINE HalfVec to_bf16(Vec v) { return hn::TruncateTo(kHalves, rounded(v)); }
+HWY_INLINE Vec load_bf16(const Bf16* from) {
+  return from_bf16(hn::LoadU(kHalves, reinterpret_cast<const std::uint16_t*>(from)));
+}
+HWY_INLINE void store_bf16(Vec v, Bf16* to) {
+  hn::StoreU(to_bf16(v), kHalves, reinterpret_cast<std::uint16_t*>(to));
+}
+
 // One vector's worth of consecutive elements: all lanes, or the first few of them with zeros
 // behind. Kernels take either as `auto part`, so an element meets the same instructions at any
-// position.
+// position. Elements in memory are f32 or bf16, in registers always f32.
 struct Whole {
   HWY_INLINE Vec load(const float* from) const { return hn::LoadU(kTag, from); }
   HWY_INLINE void store(Vec v, float* to) const { hn::StoreU(v, kTag, to); }
+  HWY_INLINE Vec load(const Bf16* from) const { return load_bf16(from); }
+  HWY_INLINE void store(Vec v, Bf16* to) const { store_bf16(v, to); }
+  // The same as the bits of a bf16 in each lane.
+  HWY_INLINE auto half(const float* from) const { return rounded(load(from)); }
+  HWY_INLINE auto half(const Bf16* from) const {
+    return hn::PromoteTo(kBits, hn::LoadU(kHalves, reinterpret_cast<const std::uint16_t*>(from)));
+  }
   HWY_INLINE Vec keep(Vec v, float /*otherwise*/) const { return v; }
 };
 struct Tail {
   std::int64_t count;
   HWY_INLINE auto mask() const { return hn::FirstN(kTag, static_cast<std::size_t>(count)); }
+  HWY_INLINE auto halves() const { return hn::FirstN(kHalves, static_cast<std::size_t>(count)); }
 #if HWY_MEM_OPS_MIGHT_FAULT
   HWY_INLINE Vec load(const float* from) const {
     HWY_ALIGN float lanes[kLanes] = {};
@@ -42,10 +83,31 @@ struct Tail {
     hn::Store(v, kTag, lanes);
     for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
   }
+  HWY_INLINE Vec load(const Bf16* from) const {
+    Bf16 lanes[kLanes] = {};
+    for (std::int64_t i = 0; i < count; ++i) lanes[i] = from[i];
+    return load_bf16(lanes);
+  }
+  HWY_INLINE void store(Vec v, Bf16* to) const {
+    Bf16 lanes[kLanes];
+    store_bf16(v, lanes);
+    for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+  }
 #else
   HWY_INLINE Vec load(const float* from) const { return hn::MaskedLoad(mask(), kTag, from); }
   HWY_INLINE void store(Vec v, float* to) const { hn::BlendedStore(v, mask(), kTag, to); }
+  HWY_INLINE Vec load(const Bf16* from) const {
+    return from_bf16(
+        hn::MaskedLoad(halves(), kHalves, reinterpret_cast<const std::uint16_t*>(from)));
+  }
+  HWY_INLINE void store(Vec v, Bf16* to) const {
+    hn::BlendedStore(to_bf16(v), halves(), kHalves, reinterpret_cast<std::uint16_t*>(to));
+  }
 #endif
+  HWY_INLINE auto half(const float* from) const { return rounded(load(from)); }
+  HWY_INLINE auto half(const Bf16* from) const {
+    return hn::ShiftRight<16>(hn::BitCast(kBits, load(from)));
+  }
   // v in the lanes that exist.
   HWY_INLINE Vec keep(Vec v, float otherwise) const {
     return hn::IfThenElse(mask(), v, hn::Set(kTag, otherwise));
@@ -68,13 +130,39 @@ HWY_INLINE void each_line(bool dense, std::int64_t rows, std::int64_t cols, cons
   for (std::int64_t i = 0; i < rows; ++i) visit(i, cols);
 }
 
+// y = x, rounded to its type.
+template <class T>
+void copy_rows(const Floats& x, const Matrix<T>& y) {
+  each_line(x.dense() && y.dense(), y.rows, y.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
+    each(n, [&](auto part, std::int64_t i)
+                HWY_ATTR { part.store(part.load(x.row(row) + i), y.row(row) + i); });
+  });
+}
+
 HWY_INLINE Vec all(float value) { return hn::Set(kTag, value); }
 HWY_INLINE Vec zero() { return hn::Zero(kTag); }
 HWY_INLINE float sum_of(Vec v) { return hn::GetLane(hn::SumOfLanes(kTag, v)); }
 HWY_INLINE float max_of(Vec v) { return hn::GetLane(hn::MaxOfLanes(kTag, v)); }
-HWY_INLINE Vec exp_of(Vec x) { return hn::Exp(kTag, x); }
 
-HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
+// exp(x) to 2e-7 of itself; zero below -87, x counts as 88 at most, a NaN stays one. x = k ln 2 +
+// r; a minimax polynomial of degree 6 for exp(r); k goes to the exponent.
+HWY_INLINE Vec exp_of(Vec x) {
+  const hn::RebindToSigned<Tag> integers;
+  x = hn::Min(all(88.0f), x);  // this order of operands keeps a NaN
+  const auto k = hn::NearestInt(hn::Mul(x, all(1.44269504f)));
+  const Vec whole = hn::ConvertTo(kTag, k);
+  const Vec r =
+      hn::NegMulAdd(whole, all(-2.12194440e-4f), hn::NegMulAdd(whole, all(0.693359375f), x));
+  Vec p = all(1.38367969e-3f);
+  for (const float c :
+       {8.37480714e-3f, 0.0416682259f, 0.166664203f, 0.499999921f, 1.00000004f, 1.0f})
+    p = hn::MulAdd(p, r, all(c));
+  const Vec scaled = hn::BitCast(kTag, hn::Add(hn::BitCast(integers, p), hn::ShiftLeft<23>(k)));
+  return hn::IfThenElse(hn::Lt(x, all(-87.0f)), zero(), scaled);
+}
+
+template <class T>
+HWY_INLINE float dot(const T* a, const T* b, std::int64_t n) {
   Vec sum = zero();
   each(n, [&](auto part, std::int64_t i)
               HWY_ATTR { sum = hn::MulAdd(part.load(a + i), part.load(b + i), sum); });
@@ -82,7 +170,8 @@ HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
 }
 
 // to += factor * from
-HWY_INLINE void add_scaled(const float* from, float factor, float* to, std::int64_t n) {
+template <class T>
+HWY_INLINE void add_scaled(const T* from, float factor, float* to, std::int64_t n) {
   const Vec f = all(factor);
   each(n, [&](auto part, std::int64_t i) HWY_ATTR {
     part.store(hn::MulAdd(f, part.load(from + i), part.load(to + i)), to + i);
@@ -90,7 +179,8 @@ HWY_INLINE void add_scaled(const float* from, float factor, float* to, std::int6
 }
 
 // to += from
-HWY_INLINE void add_to(const float* from, float* to, std::int64_t n) {
+template <class T>
+HWY_INLINE void add_to(const T* from, float* to, std::int64_t n) {
   each(n, [&](auto part, std::int64_t i)
               HWY_ATTR { part.store(hn::Add(part.load(from + i), part.load(to + i)), to + i); });
 }

@@ -12,8 +12,9 @@ namespace moebius::dry {
 // that the gating expects.
 class Dry final : public Backend {
  public:
-  explicit Dry(Dtype dtype) : dtype_(dtype) {}
+  Dry(Dtype dtype, Dtype operand) : dtype_(dtype), operand_(operand) {}
   Dtype dtype() const override { return dtype_; }
+  Dtype operand() const override { return operand_; }
   std::vector<Matmul> matmuls() const override { return log_.list(); }
 
   std::byte* allocate(std::int64_t bytes) override;
@@ -25,6 +26,7 @@ class Dry final : public Backend {
 
   void fill(View, double) override {}
   void add(View, View) override {}
+  void copy(View, View) override {}
   void embed(View, std::int64_t, Weight, Weight, View) override {}
   void embed_backward(View, std::int64_t, View, Weight, Weight) override {}
   void rms_norm(View, Weight, View, View) override {}
@@ -74,7 +76,7 @@ class Dry final : public Backend {
   void dense(View rows, Weight w) { log_.dense(rows.rows, params_->slot(w)); }
   void experts(const Routing& r, Weight w) { log_.experts(r.expected, params_->slot(w)); }
 
-  Dtype dtype_;
+  Dtype dtype_, operand_;
   const Params* params_ = nullptr;
   std::int64_t allocated_ = 0;
   MatmulLog log_;

@@ -113,6 +113,11 @@ void Reference::add(View x, View y) {
   });
 }
 
+void Reference::copy(View x, View y) {
+  fill(y, 0);
+  add(x, y);
+}
+
 void Reference::embed(View token, std::int64_t seq, Weight table, Weight positions, View x) {
   typed([&]<class T>() { embed_rows<T>(token, seq, value(table), value(positions), x); });
 }

@@ -29,6 +29,7 @@ class Reference final : public Backend {
   // elementwise.cpp
   void fill(View y, double value) override;
   void add(View x, View y) override;
+  void copy(View x, View y) override;
   void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) override;
   void embed_backward(View token, std::int64_t seq, View dx, Weight table,
                       Weight positions) override;

@@ -1,0 +1,253 @@
+#include "model/backends/cpu/gemm.h"
+
+#include <algorithm>
+
+#include "model/backends/cpu/matrix.h"
+
+#ifndef MOEBIUS_CPU_GEMM_LEFT_
+#define MOEBIUS_CPU_GEMM_LEFT_
+namespace moebius::cpu {
+// Lanes of the left factor: rows as they lie, `row` lanes apart, or panels (row = 0).
+struct Left {
+  const float* first;
+  std::int64_t row;
+};
+constexpr std::int64_t kPanel = 64, kLeftPanel = 48;  // columns of b, rows of a transposed
+}  // namespace moebius::cpu
+#endif
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "model/backends/cpu/gemm.cpp"
+#include <hwy/foreach_target.h>  // includes this file once per instruction set
+
+#include "model/backends/cpu/multiply-inl.h"
+#include "model/backends/cpu/pack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace moebius::cpu::HWY_NAMESPACE {
+
+// Registers: kHeight x kWidth sums, a row of b and one broadcast: 29 of 32 with AVX-512, 15 of 16
+// with AVX2. Narrow products take more rows, or the latency of a sum would show.
+constexpr int kWidth = HWY_TARGET == HWY_AVX3 ? 4 : 2;
+constexpr int height_of(int width) { return 2 * width <= kWidth ? 12 : 6; }
+static_assert(kPanel % (kWidth * kLanes) == 0 && kLeftPanel % 12 == 0);
+
+// Where sums go.
+struct Target {
+  View c;
+  float scale;
+  bool accumulate;
+
+  // Asks for the memory of a row early: it arrives while sums are made.
+  HWY_INLINE void fetch(std::int64_t i, std::int64_t j, std::int64_t count) const {
+    const std::int64_t size = size_of(c.dtype);
+    const std::byte* const first = c.data + (i * c.ld + j) * size;
+    for (std::int64_t at = 0; at < count * size; at += 64) __builtin_prefetch(first + at, 1);
+  }
+
+  template <class T>
+  HWY_INLINE void put(Vec sum, std::int64_t i, std::int64_t j) const {
+    T* const to = reinterpret_cast<T*>(c.data) + i * c.ld + j;
+    const auto store = [&](auto part) HWY_ATTR {
+      const Vec s = hn::Mul(sum, all(scale));
+      part.store(accumulate ? hn::Add(part.load(to), s) : s, to);
+    };
+    if (j + kLanes <= c.cols)
+      store(Whole{});
+    else
+      store(Tail{c.cols - j});
+  }
+};
+
+// Lanes of some rows of the left factor.
+struct Rows {
+  const float* first;
+  std::int64_t row, lane;  // from one row, one lane to the next
+};
+
+// Rows [i, i + Height) and columns [j, j + Width vectors) of c, from one strip of a panel of b
+// whose rows are `stride` lanes apart.
+template <class Multiply, int Height, int Width>
+void multiply(const Rows& a, const float* b, std::int64_t stride, std::int64_t depth,
+              const Target& target, std::int64_t i, std::int64_t j) {
+  Vec sum[Height][Width];
+#pragma GCC unroll 12
+  for (int y = 0; y < Height; ++y)
+#pragma GCC unroll 4
+    for (int x = 0; x < Width; ++x) sum[y][x] = zero();
+  for (int y = 0; y < Height; ++y) target.fetch(i + y, j, Width * kLanes);
+  const float* left = a.first;
+  const std::int64_t row = a.row, lane = a.lane;
+  for (std::int64_t k = 0; k < depth; ++k, left += lane, b += stride) {
+    Vec right[Width];
+#pragma GCC unroll 4
+    for (int x = 0; x < Width; ++x) right[x] = hn::LoadU(kTag, b + x * kLanes);
+#pragma GCC unroll 12
+    for (int y = 0; y < Height; ++y) {
+      const Vec factor = all(left[y * row]);
+#pragma GCC unroll 4
+      for (int x = 0; x < Width; ++x) sum[y][x] = Multiply::add(factor, right[x], sum[y][x]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int y = 0; y < Height; ++y)
+#pragma GCC unroll 4
+    for (int x = 0; x < Width; ++x) {
+      if (target.c.dtype == Dtype::F32)
+        target.put<float>(sum[y][x], i + y, j + x * kLanes);
+      else
+        target.put<Bf16>(sum[y][x], i + y, j + x * kLanes);
+    }
+}
+
+// The same for all rows [i, c.rows), tallest blocks first: what is left below kHeight rows takes
+// few steps, and few kernels need to be compiled.
+template <class Multiply, int Width, int Height = height_of(Width)>
+void multiply_rows(const Left& a, const float* b, std::int64_t stride, std::int64_t depth,
+                   const Target& target, std::int64_t i, std::int64_t j) {
+  const std::int64_t rows = target.c.rows;
+  for (; i + Height <= rows; i += Height) {
+    const std::int64_t first = i / kLeftPanel * kLeftPanel;
+    const std::int64_t width = round_up(std::min(kLeftPanel, rows - first), kRounding);
+    const Rows left = a.row > 0 ? Rows{a.first + i * a.row, a.row, 1}
+                                : Rows{a.first + first * depth + (i - first), 1, width};
+    multiply<Multiply, Height, Width>(left, b, stride, depth, target, i, j);
+  }
+  if constexpr (Height > 1)
+    if (i < rows) multiply_rows<Multiply, Width, Height / 2>(a, b, stride, depth, target, i, j);
+}
+
+// Columns [first, first + kPanel) of c: all rows.
+template <class Multiply>
+void multiply_panel(const Left& a, const float* panel, std::int64_t depth, const Target& target,
+                    std::int64_t first) {
+  const std::int64_t width = std::min(kPanel, target.c.cols - first);
+  const std::int64_t stride = round_up(width, kRounding);
+  for (std::int64_t j = 0; j < width; j += kWidth * kLanes) {
+    const float* const b = panel + j;
+    switch (std::min<std::int64_t>(kWidth, ceil_div(width - j, kLanes))) {
+      case 1:
+        multiply_rows<Multiply, 1>(a, b, stride, depth, target, 0, first + j);
+        break;
+      case 2:
+        multiply_rows<Multiply, 2>(a, b, stride, depth, target, 0, first + j);
+        break;
+      case 3:
+        multiply_rows<Multiply, std::min(3, kWidth)>(a, b, stride, depth, target, 0, first + j);
+        break;
+      default:
+        multiply_rows<Multiply, kWidth>(a, b, stride, depth, target, 0, first + j);
+    }
+  }
+}
+
+void pack_panels(const View& view, bool rows_summed, std::int64_t first, std::int64_t last,
+                 std::int64_t begin, std::int64_t end, std::int64_t width, Dtype operand,
+                 float* to) {
+  if (view.dtype == Dtype::F32)
+    pack_typed<float>(view, rows_summed, first, last, begin, end, width, operand, to);
+  else
+    pack_typed<Bf16>(view, rows_summed, first, last, begin, end, width, operand, to);
+}
+
+// Rows as rows of lanes; -> lanes from one to the next.
+std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
+  const std::int64_t stride = std::max<std::int64_t>(1, lanes_of(operand, view.cols));
+  for (std::int64_t i = 0; i < view.rows; ++i, to += stride)
+    if (view.dtype == Dtype::F32)
+      pack_line(Floats(view).row(i), view.cols, operand, to);
+    else
+      pack_line(Matrix<Bf16>(view).row(i), view.cols, operand, to);
+  return stride;
+}
+
+// All of c, from all panels of b.
+void multiply_panels(const Left& a, const float* panels, std::int64_t depth, Dtype operand,
+                     const View& c, float scale, bool accumulate) {
+  const Target target = {c, scale, accumulate};
+  const auto panel = operand == Dtype::F32 ? multiply_panel<MultiplyF32>
+                     : has_native_bf16()   ? multiply_panel<MultiplyBf16Native>
+                                           : multiply_panel<MultiplyBf16>;
+  for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, panels + j * depth, depth, target, j);
+}
+
+}  // namespace moebius::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace moebius::cpu {
+namespace {
+
+HWY_EXPORT(has_native_bf16);
+HWY_EXPORT(pack_panels);
+HWY_EXPORT(pack_lines);
+HWY_EXPORT(multiply_panels);
+
+constexpr std::int64_t kDepth =
+    1024;  // lanes of a block of the summed dimension: a panel of 256 KiB
+constexpr std::int64_t kStrip = 256;  // columns of b packed at a time: 1 MiB
+constexpr std::int64_t kRows = 960;   // rows of a packed at a time
+
+// Elements of the summed dimension in a block. Sums that end in bf16 must be complete.
+std::int64_t block_depth(Dtype operand, Dtype c, std::int64_t k) {
+  return c == Dtype::BF16 ? k : kDepth * (operand == Dtype::BF16 ? 2 : 1);
+}
+
+// Whether rows of `a`, elements [first, last), are lanes as they lie.
+bool lies_in_lanes(const View& a, Dtype operand, std::int64_t first, std::int64_t last) {
+  if (a.dtype != operand) return false;
+  if (operand == Dtype::F32) return true;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(a.data) % sizeof(float) == 0;
+  return aligned && a.ld % 2 == 0 && first % 2 == 0 && last % 2 == 0;
+}
+
+}  // namespace
+
+bool native_bf16() { return HWY_DYNAMIC_DISPATCH(has_native_bf16)(); }
+
+std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c) {
+  const std::int64_t depth = lanes_of(operand, std::min(k, block_depth(operand, c, k)));
+  return depth * (round_up(std::min(m, kRows), 16) + round_up(std::min(n, kStrip), 16));
+}
+
+void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& options,
+          Scratch& scratch) {
+  const std::int64_t m = a.rows(), n = b.cols(), k = a.cols();
+  MOEBIUS_CHECK(k == b.rows() && m == c.rows && n == c.cols, "[gemm] [{}, {}] [{}, {}] -> [{}, {}]",
+                m, k, b.rows(), n, c.rows, c.cols);
+  MOEBIUS_CHECK(c.dtype == Dtype::F32 || options.operand == Dtype::BF16, "[gemm] f32 into {}",
+                dtype_text(c.dtype));
+  if (c.empty()) return;
+  const Dtype operand = options.operand;
+  const auto pack = HWY_DYNAMIC_DISPATCH(pack_panels);
+  const auto lines = HWY_DYNAMIC_DISPATCH(pack_lines);
+  const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_panels);
+  float* const right = scratch.floats(gemm_scratch(m, n, k, operand, c.dtype));
+  const std::int64_t block = std::max<std::int64_t>(1, block_depth(operand, c.dtype, k));
+  for (std::int64_t first = 0; first < std::max<std::int64_t>(1, k); first += block) {
+    const std::int64_t last = std::min(k, first + block), depth = lanes_of(operand, last - first);
+    const bool as_is = !a.transposed && lies_in_lanes(a.view, operand, first, last);
+    float* const copy = right + depth * round_up(std::min(n, kStrip), 16);
+    for (std::int64_t top = 0; top < m; top += as_is ? m : kRows) {
+      const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
+      Left left = {copy, 0};
+      if (as_is)
+        left = {reinterpret_cast<const float*>(a.view.data + first * size_of(operand)),
+                lanes_of(operand, a.view.ld)};
+      else if (a.transposed)
+        pack(a.view, true, first, last, top, bottom, kLeftPanel, operand, copy);
+      else
+        left.row =
+            lines(a.view.row_range(top, bottom - top).columns(first, last - first), operand, copy);
+      for (std::int64_t j = 0; j < n; j += kStrip) {
+        const std::int64_t end = std::min(n, j + kStrip);
+        pack(b.view, !b.transposed, first, last, j, end, kPanel, operand, right);
+        const View part = c.row_range(top, bottom - top).columns(j, end - j);
+        multiply(left, right, depth, operand, part, options.scale, options.accumulate || first > 0);
+      }
+    }
+  }
+}
+
+}  // namespace moebius::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+
+#include "model/backends/cpu/parallel.h"
+#include "model/view.h"
+
+namespace moebius::cpu {
+
+// A factor of a product, f32 or bf16 as it lies in memory; `transposed` takes its rows as columns.
+struct Factor {
+  Factor(const View& view_, bool transposed_ = false)  // NOLINT(google-explicit-constructor)
+      : view(view_), transposed(transposed_) {}
+  std::int64_t rows() const { return transposed ? view.cols : view.rows; }
+  std::int64_t cols() const { return transposed ? view.rows : view.cols; }
+
+  View view;
+  bool transposed;
+};
+inline Factor transpose(const View& view) { return {view, true}; }
+
+struct GemmOptions {
+  Dtype operand = Dtype::F32;  // factors are multiplied as F32, or rounded to BF16; sums are f32
+  float scale = 1;
+  bool accumulate = false;  // c +=; else the former content of c, NaN or not, does not matter
+};
+
+// c = scale a b on the calling thread; a: [m, k], b: [k, n], c: [m, n] f32 or bf16.
+//
+// The bits of a row of c depend on that row of a and on b alone: not on how many rows there are,
+// which of them it is, or who computes it. Routing needs that: the rows an expert gets depend on
+// other tokens, also later ones, and no logit may change by a bit with a token behind it. And
+// kernels may cut rows and columns among threads as they like.
+void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& options,
+          Scratch& scratch);
+
+// Floats of scratch that a product of an [m, k] and a [k, n] into type c takes at most.
+std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c);
+
+// Whether this machine multiplies bf16 faster than f32 (AVX512-BF16); elsewhere it is emulated.
+bool native_bf16();
+
+// Lanes of `depth` elements of the summed dimension: see pack-inl.h.
+constexpr std::int64_t lanes_of(Dtype operand, std::int64_t depth) {
+  return operand == Dtype::BF16 ? (depth + 1) / 2 : depth;
+}
+
+}  // namespace moebius::cpu

@@ -1,0 +1,185 @@
+// The products of back-end cpu against sums in double, on every instruction set of this machine.
+
+#include "model/backends/cpu/gemm.h"
+
+#include <gtest/gtest.h>
+#include <hwy/highway.h>
+
+#include <cmath>
+#include <vector>
+
+#include "space/base/rng.h"
+#include "tests/support/kernels.h"
+
+namespace moebius {
+namespace {
+
+using cpu::Factor;
+using cpu::gemm;
+using cpu::GemmOptions;
+using cpu::Scratch;
+using testing_support::Kernels;
+using testing_support::to_bf16;
+
+double as_operand(double value, Dtype operand) {
+  return operand == Dtype::BF16 ? to_bf16(value) : static_cast<float>(value);
+}
+
+// Random numbers of a type, its rows `pad` elements apart.
+struct Numbers {
+  Numbers(Kernels& k, Dtype dtype, std::int64_t rows, std::int64_t cols, std::int64_t pad,
+          std::uint64_t seed)
+      : view(k.buffer(dtype, rows, cols + pad).columns(0, cols)) {
+    values = Kernels::normals(rows * cols, seed);
+    for (double& value : values) value = as_operand(value, dtype);
+    k.write(view, values);
+  }
+  double at(std::int64_t i, std::int64_t j) const {
+    return values[static_cast<std::size_t>(i * view.cols + j)];
+  }
+  View view;
+  std::vector<double> values;
+};
+
+struct Shape {
+  std::int64_t m, n, k, pad;
+  Dtype a, b, c, operand;
+  bool transpose_a, transpose_b, accumulate;
+};
+
+void expect_product(const Shape& s, std::uint64_t seed) {
+  SCOPED_TRACE(fmt::format("[{}, {}] x [{}, {}] pad {}: {}{} {}{} -> {}, multiplied as {}{}", s.m,
+                           s.k, s.k, s.n, s.pad, dtype_text(s.a), s.transpose_a ? "^T" : "",
+                           dtype_text(s.b), s.transpose_b ? "^T" : "", dtype_text(s.c),
+                           dtype_text(s.operand), s.accumulate ? ", added" : ""));
+  constexpr double kScale = 0.5;
+  Kernels k("cpu", "fp32");
+  Scratch scratch;
+  const Numbers a(k, s.a, s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k, s.pad, seed);
+  const Numbers b(k, s.b, s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n, s.pad, seed + 1);
+  const Numbers c(k, s.c, s.m, s.n, s.pad, seed + 2);
+  if (!s.accumulate) k.write(c.view, Kernels::constant(s.m * s.n, std::nan("")));
+  gemm({a.view, s.transpose_a}, {b.view, s.transpose_b}, c.view,
+       {.operand = s.operand, .scale = kScale, .accumulate = s.accumulate}, scratch);
+  const std::vector<double> got = k.read(c.view);
+  for (std::int64_t i = 0; i < s.m; ++i)
+    for (std::int64_t j = 0; j < s.n; ++j) {
+      double sum = s.accumulate ? c.at(i, j) : 0, size = std::abs(sum);
+      for (std::int64_t d = 0; d < s.k; ++d) {
+        const double left = s.transpose_a ? a.at(d, i) : a.at(i, d);
+        const double right = s.transpose_b ? b.at(j, d) : b.at(d, j);
+        const double term = as_operand(left, s.operand) * as_operand(right, s.operand) * kScale;
+        sum += term;
+        size += std::abs(term);
+      }
+      const double rounding = s.c == Dtype::BF16 ? std::abs(sum) / 256 : 0;
+      ASSERT_NEAR(got[static_cast<std::size_t>(i * s.n + j)], sum, rounding + 1e-6 * size)
+          << i << ", " << j;
+    }
+}
+
+// Runs body() with the kernels of each instruction set that this machine has.
+template <class Body>
+void each_instruction_set(const Body& body) {
+  const auto supported = hwy::SupportedTargets();
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    body();
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  ASSERT_EQ(hwy::SupportedTargets(), supported);
+  hwy::GetChosenTarget().Update(supported);
+}
+
+TEST(Gemm, IsTheProductOfRoundedFactors) {
+  constexpr std::int64_t kSides[] = {1, 2, 3, 7, 16, 17, 33, 64, 65, 100, 130};
+  constexpr std::int64_t kDepths[] = {1, 2, 5, 16, 31, 128, 129, 520, 1030};
+  constexpr Dtype kTypes[] = {Dtype::F32, Dtype::BF16};
+  each_instruction_set([&] {
+    Rng rng(3);
+    for (std::uint64_t i = 0; i < 60; ++i) {
+      Shape s;
+      s.m = kSides[rng.below(std::size(kSides))];
+      s.n = kSides[rng.below(std::size(kSides))];
+      s.k = kDepths[rng.below(std::size(kDepths))];
+      s.pad = static_cast<std::int64_t>(rng.below(3));
+      s.a = kTypes[rng.below(2)];
+      s.b = kTypes[rng.below(2)];
+      s.operand = kTypes[rng.below(2)];
+      s.c = s.operand == Dtype::BF16 ? kTypes[rng.below(2)] : Dtype::F32;
+      s.transpose_a = rng.below(2) == 1;
+      s.transpose_b = rng.below(2) == 1;
+      s.accumulate = rng.below(2) == 1;
+      expect_product(s, 10 * i);
+    }
+  });
+}
+
+// More rows than are packed at a time, more columns, a deeper sum.
+TEST(Gemm, CutsLargeProducts) {
+  for (const bool transposed : {false, true})
+    for (const Dtype operand : {Dtype::F32, Dtype::BF16})
+      expect_product({970, 300, 1100, 0, Dtype::F32, Dtype::F32, Dtype::F32, operand, transposed,
+                      transposed, true},
+                     1);
+}
+
+TEST(Gemm, OfNothingIsZero) {
+  Kernels k("cpu", "fp32");
+  Scratch scratch;
+  const View a = k.matrix(3, 0), b = k.matrix(0, 5), c = k.matrix(3, 5, 7);
+  gemm(a, b, c, {.accumulate = true}, scratch);
+  EXPECT_EQ(k.read(c), Kernels::constant(15, 7));
+  gemm(a, b, c, {}, scratch);
+  EXPECT_EQ(k.read(c), Kernels::constant(15, 0));
+}
+
+// The bits of a row do not depend on the rows beside it.
+TEST(Gemm, RowsStandAlone) {
+  each_instruction_set([] {
+    for (const Dtype operand : {Dtype::F32, Dtype::BF16}) {
+      Kernels k("cpu", "fp32");
+      Scratch scratch;
+      const View a = k.random(40, 600, 1), b = k.random(600, 300, 2), c = k.matrix(40, 300);
+      gemm(a, b, c, {.operand = operand}, scratch);
+      const std::vector<double> all = k.read(c);
+      for (const std::int64_t rows : {1, 2, 5, 6, 11, 39}) {
+        const View part = k.matrix(rows, 300);
+        gemm(a.row_range(40 - rows, rows), b, part, {.operand = operand}, scratch);
+        EXPECT_EQ(k.read(part), std::vector<double>(all.end() - rows * 300, all.end())) << rows;
+      }
+    }
+  });
+}
+
+// Nearest, ties to even; infinities and NaN stay what they are.
+TEST(Gemm, RoundsToBf16LikeTheDefinition) {
+  each_instruction_set([] {
+    Kernels k("cpu", "fp32");
+    Scratch scratch;
+    std::vector<double> x = Kernels::normals(2000, 1);
+    for (int i = 0; i < 64; ++i) {  // halfway between neighbours, and one bit beside
+      const auto half = 0x3f808000u + (static_cast<std::uint32_t>(i) << 16);
+      for (const std::uint32_t bits : {half - 1, half, half + 1})
+        x.push_back(std::bit_cast<float>(bits));
+    }
+    for (const double value :
+         {0.0, -0.0, 3.4e38, -3.4e38, HUGE_VAL, -HUGE_VAL, 1e-30, std::nan("")})
+      x.push_back(value);
+    const auto n = static_cast<std::int64_t>(x.size());
+    const View from = k.matrix(1, n, x), to = k.buffer(Dtype::BF16, 1, n);
+    k->copy(from, to);
+    const std::vector<double> got = k.read(to);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (std::isnan(x[i])) {
+        EXPECT_TRUE(std::isnan(got[i]));
+      } else {
+        EXPECT_EQ(got[i], double{to_bf16(x[i])}) << x[i];
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace moebius
