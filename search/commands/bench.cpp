@@ -1,0 +1,175 @@
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "evaluator/step_time.h"
+#include "model/learner.h"
+#include "model/roofline.h"
+#include "search/options.h"
+#include "search/table.h"
+#include "space/base/rng.h"
+#include "space/cost.h"
+
+namespace moebius {
+namespace {
+
+using Run = std::function<int()>;
+
+// What a step would take at the limits of the machine: products at the peak of their precision,
+// then everything that has to pass through memory once at its bandwidth.
+struct Roofline {
+  double flops = 0, bytes = 0;  // per second
+
+  double seconds(const Cost& cost, const Recipe& recipe) const {
+    // Parameters of the optimizer: weights and moments read and written, gradients read twice
+    // (clipping), written once.
+    const double state = recipe.optimizer == "adamw" ? 16 : 0;
+    const double optimizer = static_cast<double>(cost.parameters) * (8 + 12 + state);
+    return cost.step_flops / flops + (optimizer + cost.pass_bytes) / bytes;
+  }
+};
+
+Dtype operand_of(const std::string& precision) {
+  return builtin_catalog().backends.get("cpu").make({.precision = precision})->operand();
+}
+
+Roofline measure(Dtype operand, int threads) {
+  return {peak_flops(operand, threads), memory_bandwidth(threads)};
+}
+
+struct RooflineOptions {
+  std::int64_t threads = 1;
+  bool json = false;
+};
+
+int run_roofline(const RooflineOptions& options) {
+  const int threads = static_cast<int>(options.threads);
+  const double f32 = peak_flops(Dtype::F32, threads), bf16 = peak_flops(Dtype::BF16, threads);
+  const double bytes = memory_bandwidth(threads);
+  const Json result = {
+      {"threads", threads}, {"fp32_flops", f32}, {"bf16_flops", bf16}, {"triad_bytes", bytes}};
+  print_out(options.json ? result.dump() + "\n"
+                         : fmt::format("{} thread{}: fp32 {:.1f} GFLOP/s, bf16 {:.1f} GFLOP/s, "
+                                       "memory {:.1f} GB/s (triad)\n",
+                                       threads, threads == 1 ? "" : "s", f32 * 1e-9, bf16 * 1e-9,
+                                       bytes * 1e-9));
+  return 0;
+}
+
+struct StepOptions {
+  std::string model;
+  std::int64_t threads = 1, steps = 5, vocab = 0;
+  RecipeOptions recipe;
+  bool json = false, roofline = false;
+};
+
+rusage usage_now() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage;
+}
+
+int run_step(const StepOptions& options) {
+  const Block block = load_block(options.model);
+  const Recipe recipe = apply(options.recipe, block.recipe);
+  check_recipe(recipe);
+  const std::int64_t vocab = options.vocab > 0         ? options.vocab
+                             : block.scale.has_value() ? block.scale->vocab
+                                                       : 256;
+  const int threads = static_cast<int>(options.threads);
+  LearnerOptions with;
+  with.backend_options = {recipe.precision, threads};
+  Learner learner(block.spec, recipe, vocab, with, builtin_catalog());
+  const auto tokens = static_cast<std::size_t>(recipe.tokens());
+  std::vector<std::int32_t> inputs(tokens), targets(tokens);
+  Rng rng(1);
+  for (std::int32_t& token : inputs)
+    token = static_cast<std::int32_t>(rng.below(static_cast<std::uint64_t>(vocab)));
+  for (std::size_t i = 0; i < tokens; ++i) targets[i] = inputs[(i + 1) % tokens];
+
+  // The first step touches all memory, the second one is as the others: both are left out.
+  constexpr std::int64_t kWarmUp = 2;
+  const CpuClock cpu(threads);
+  std::vector<double> walls, cpus;
+  double loss = 0;
+  long faults = 0;
+  for (std::int64_t t = 0; t < kWarmUp + options.steps; ++t) {
+    if (t == kWarmUp) faults = usage_now().ru_minflt;
+    const double wall = wall_seconds(), spent = cpu.seconds();
+    loss = learner.train(inputs, targets, t, kWarmUp + options.steps).loss;
+    if (t < kWarmUp) continue;
+    walls.push_back(wall_seconds() - wall);
+    cpus.push_back(cpu.seconds() - spent);
+  }
+  const auto median = [](std::vector<double> values) {
+    std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
+    return values[values.size() / 2];
+  };
+  const Cost gate = cost(block.spec, layer_types(), recipe, vocab);
+  const double step = median(walls), size = static_cast<double>(tokens);
+  Json result = {{"model", block.name},
+                 {"precision", dtype_text(operand_of(recipe.precision))},
+                 {"threads", threads},
+                 {"steps", options.steps},
+                 {"tokens_per_step", tokens},
+                 {"tokens_per_s", size / step},
+                 {"step_s", step},
+                 {"cpu_s", median(cpus)},
+                 {"gflops", gate.step_flops / step * 1e-9},
+                 {"peak_rss_mb", static_cast<double>(usage_now().ru_maxrss) * 1024e-6},
+                 {"minor_faults", (usage_now().ru_minflt - faults) / options.steps},
+                 {"loss", loss}};
+  if (options.roofline) {
+    const Roofline limit = measure(operand_of(recipe.precision), threads);
+    result["roofline_step_s"] = limit.seconds(gate, recipe);
+    result["roofline_share"] = limit.seconds(gate, recipe) / step;
+    result["peak_gflops"] = limit.flops * 1e-9;
+    result["triad_gbs"] = limit.bytes * 1e-9;
+  }
+  if (options.json) {
+    print_out(result.dump() + "\n");
+    return 0;
+  }
+  for (const auto& [key, value] : result.items())
+    print_out(fmt::format("{:<16} {}\n", key,
+                          value.is_number_float() ? fmt::format("{:.4g}", value.get<double>())
+                          : value.is_string()     ? value.get<std::string>()
+                                                  : value.dump()));
+  return 0;
+}
+
+Run describe_roofline(Args& args) {
+  auto options = std::make_shared<RooflineOptions>();
+  args.example("moebius bench roofline --threads 2");
+  args.option("--threads N", options->threads, 1, 1024, "threads at the same time");
+  args.flag("--json", options->json, "one JSON line");
+  return [options] { return run_roofline(*options); };
+}
+
+Run describe_step(Args& args) {
+  auto options = std::make_shared<StepOptions>();
+  args.example("moebius bench step --model glam-micro --threads 1 --json");
+  args.option("--model BLOCK", options->model, "a baseline (glam-nano) or a block file");
+  args.required("--model");
+  args.option("--threads N", options->threads, 1, 1024, "threads of the step");
+  args.option("--steps K", options->steps, 1, 1 << 20, "timed steps, after two of warm-up");
+  args.option("--vocab V", options->vocab, 1, 1 << 24, "tokens known; the scale's when left out");
+  args.flag("--json", options->json, "one JSON line");
+  args.flag("--roofline", options->roofline, "measure the machine, too, and compare");
+  describe(args, options->recipe);
+  return [options] { return run_step(*options); };
+}
+
+}  // namespace
+
+Command commands_bench() {
+  return {"how fast this machine is, and how fast a block trains on it",
+          [](Args& args) -> std::function<int()> {
+            args.example("moebius bench step --model glam-micro");
+            args.subcommand("roofline", "the machine's limits, measured", describe_roofline);
+            args.subcommand("step", "optimizer steps of a block on random tokens", describe_step);
+            return nullptr;
+          }};
+}
+
+}  // namespace moebius
