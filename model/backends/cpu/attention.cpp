@@ -93,7 +93,8 @@ HWY_EXPORT(softmax_block_backward);
 HWY_EXPORT(dot_rows);
 HWY_EXPORT(store_sums);
 
-constexpr std::int64_t kQueries = 64;  // of a block: its scores stay in L2 for S <= 2048
+constexpr std::int64_t kQueries =
+    48;  // of a block: whole register tiles, scores in L2 for S <= 2048
 
 // Rows [begin, end) of sequence b, columns of head h, of a [B*S, H*width] buffer.
 struct Head {

@@ -37,25 +37,45 @@ struct Target {
   View c;
   float scale;
   bool accumulate;
+  bool far;  // too large for a near cache
 
-  // Asks for the memory of a row early: it arrives while sums are made.
+  // Asks for the memory of a row early: it arrives while sums are made. Small targets are near.
   HWY_INLINE void fetch(std::int64_t i, std::int64_t j, std::int64_t count) const {
+    if (!far) return;
     const std::int64_t size = size_of(c.dtype);
     const std::byte* const first = c.data + (i * c.ld + j) * size;
     for (std::int64_t at = 0; at < count * size; at += 64) __builtin_prefetch(first + at, 1);
   }
 
-  template <class T>
-  HWY_INLINE void put(Vec sum, std::int64_t i, std::int64_t j) const {
-    T* const to = reinterpret_cast<T*>(c.data) + i * c.ld + j;
-    const auto store = [&](auto part) HWY_ATTR {
-      const Vec s = hn::Mul(sum, all(scale));
-      part.store(accumulate ? hn::Add(part.load(to), s) : s, to);
+  template <class Multiply>
+  static HWY_INLINE void store(const auto& part, Vec v, float* to) {
+    part.store(v, to);
+  }
+  template <class Multiply>
+  static HWY_INLINE void store(const auto& part, Vec v, Bf16* to) {
+    part.store(Multiply::round(v), to);
+  }
+
+  // Sums of rows from i, columns from j on.
+  template <class Multiply, class T, int Height, int Width>
+  HWY_INLINE void put(const Vec (&sum)[Height][Width], std::int64_t i, std::int64_t j) const {
+    T* const first = reinterpret_cast<T*>(c.data) + i * c.ld + j;
+    const Vec factor = all(scale);
+    const auto put_one = [&](auto part, Vec s, T* to) HWY_ATTR {
+      store<Multiply>(part, accumulate ? hn::MulAdd(s, factor, part.load(to)) : hn::Mul(s, factor),
+                      to);
     };
-    if (j + kLanes <= c.cols)
-      store(Whole{});
-    else
-      store(Tail{c.cols - j});
+    const std::int64_t rest = c.cols - j - (Width - 1) * kLanes;  // columns of the last vector
+#pragma GCC unroll 12
+    for (int y = 0; y < Height; ++y) {
+      T* const to = first + y * c.ld;
+#pragma GCC unroll 4
+      for (int x = 0; x + 1 < Width; ++x) put_one(Whole{}, sum[y][x], to + x * kLanes);
+      if (rest >= kLanes)
+        put_one(Whole{}, sum[y][Width - 1], to + (Width - 1) * kLanes);
+      else
+        put_one(Tail{rest}, sum[y][Width - 1], to + (Width - 1) * kLanes);
+    }
   }
 };
 
@@ -89,15 +109,10 @@ void multiply(const Rows& a, const float* b, std::int64_t stride, std::int64_t d
       for (int x = 0; x < Width; ++x) sum[y][x] = Multiply::add(factor, right[x], sum[y][x]);
     }
   }
-#pragma GCC unroll 12
-  for (int y = 0; y < Height; ++y)
-#pragma GCC unroll 4
-    for (int x = 0; x < Width; ++x) {
-      if (target.c.dtype == Dtype::F32)
-        target.put<float>(sum[y][x], i + y, j + x * kLanes);
-      else
-        target.put<Bf16>(sum[y][x], i + y, j + x * kLanes);
-    }
+  if (target.c.dtype == Dtype::F32)
+    target.put<Multiply, float>(sum, i, j);
+  else
+    target.put<Multiply, Bf16>(sum, i, j);
 }
 
 // The same for all rows [i, c.rows), tallest blocks first: what is left below kHeight rows takes
@@ -164,7 +179,7 @@ std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
 // All of c, from all panels of b.
 void multiply_panels(const Left& a, const float* panels, std::int64_t depth, Dtype operand,
                      const View& c, float scale, bool accumulate) {
-  const Target target = {c, scale, accumulate};
+  const Target target = {c, scale, accumulate, c.rows * c.ld * size_of(c.dtype) > (1 << 20)};
   const auto panel = operand == Dtype::F32 ? multiply_panel<MultiplyF32>
                      : has_native_bf16()   ? multiply_panel<MultiplyBf16Native>
                                            : multiply_panel<MultiplyBf16>;

@@ -49,9 +49,6 @@ HWY_INLINE HalfVec to_bf16(Vec v) { return hn::TruncateTo(kHalves, rounded(v)); 
 HWY_INLINE Vec load_bf16(const Bf16* from) {
   return from_bf16(hn::LoadU(kHalves, reinterpret_cast<const std::uint16_t*>(from)));
 }
-HWY_INLINE void store_bf16(Vec v, Bf16* to) {
-  hn::StoreU(to_bf16(v), kHalves, reinterpret_cast<std::uint16_t*>(to));
-}
 
 // One vector's worth of consecutive elements: all lanes, or the first few of them with zeros
 // behind. Kernels take either as `auto part`, so an element meets the same instructions at any
@@ -60,7 +57,10 @@ struct Whole {
   HWY_INLINE Vec load(const float* from) const { return hn::LoadU(kTag, from); }
   HWY_INLINE void store(Vec v, float* to) const { hn::StoreU(v, kTag, to); }
   HWY_INLINE Vec load(const Bf16* from) const { return load_bf16(from); }
-  HWY_INLINE void store(Vec v, Bf16* to) const { store_bf16(v, to); }
+  HWY_INLINE void store(Vec v, Bf16* to) const { store(to_bf16(v), to); }
+  HWY_INLINE void store(HalfVec v, Bf16* to) const {
+    hn::StoreU(v, kHalves, reinterpret_cast<std::uint16_t*>(to));
+  }
   // The same as the bits of a bf16 in each lane.
   HWY_INLINE auto half(const float* from) const { return rounded(load(from)); }
   HWY_INLINE auto half(const Bf16* from) const {
@@ -88,9 +88,9 @@ struct Tail {
     for (std::int64_t i = 0; i < count; ++i) lanes[i] = from[i];
     return load_bf16(lanes);
   }
-  HWY_INLINE void store(Vec v, Bf16* to) const {
+  HWY_INLINE void store(HalfVec v, Bf16* to) const {
     Bf16 lanes[kLanes];
-    store_bf16(v, lanes);
+    Whole().store(v, lanes);
     for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
   }
 #else
@@ -100,10 +100,11 @@ struct Tail {
     return from_bf16(
         hn::MaskedLoad(halves(), kHalves, reinterpret_cast<const std::uint16_t*>(from)));
   }
-  HWY_INLINE void store(Vec v, Bf16* to) const {
-    hn::BlendedStore(to_bf16(v), halves(), kHalves, reinterpret_cast<std::uint16_t*>(to));
+  HWY_INLINE void store(HalfVec v, Bf16* to) const {
+    hn::BlendedStore(v, halves(), kHalves, reinterpret_cast<std::uint16_t*>(to));
   }
 #endif
+  HWY_INLINE void store(Vec v, Bf16* to) const { store(to_bf16(v), to); }
   HWY_INLINE auto half(const float* from) const { return rounded(load(from)); }
   HWY_INLINE auto half(const Bf16* from) const {
     return hn::ShiftRight<16>(hn::BitCast(kBits, load(from)));
