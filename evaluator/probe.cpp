@@ -12,10 +12,9 @@ namespace {
 constexpr std::int64_t kMostLogits = 1 << 23;
 
 // The numbers of each token that must not see the future: [T, n].
-std::vector<double> look(Learner& learner, const TokenWindows& batch, std::int64_t vocab,
-                         Mode mode) {
+std::vector<double> look(Learner& learner, const TokenWindows& batch, Mode mode) {
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
-  if (tokens * vocab <= kMostLogits) return learner.logits(batch.tokens, mode);
+  if (tokens * learner.vocab() <= kMostLogits) return learner.logits(batch.tokens, mode);
   return learner.evaluate(batch.tokens, batch.targets, mode);
 }
 
@@ -40,7 +39,7 @@ Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& reci
   TokenWindows batch;
   corpus.fixed_batch(Split::Validation, 0, rows, seq, batch);
   const auto leaks = [&](Mode mode) {
-    const auto before = look(learner, batch, corpus.vocab(), mode);
+    const auto before = look(learner, batch, mode);
     const auto numbers = static_cast<std::int64_t>(before.size() / batch.tokens.size());
     for (const auto& [row, j] : {std::pair{std::int64_t{0}, seq - 1},
                                  {rows / 2, seq / 2},
@@ -49,8 +48,7 @@ Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& reci
       TokenWindows changed = batch;
       std::int32_t& token = changed.tokens[static_cast<std::size_t>(row * seq + j)];
       token = static_cast<std::int32_t>((token + 1 + corpus.vocab() / 3) % corpus.vocab());
-      if (differs_before(before, look(learner, changed, corpus.vocab(), mode), rows, j * numbers))
-        return true;
+      if (differs_before(before, look(learner, changed, mode), rows, j * numbers)) return true;
     }
     return false;
   };

@@ -260,6 +260,7 @@ void Learner::write_value(const std::string& slot, std::span<const double> value
 const Params& Learner::params() const { return impl_->params; }
 const MemoryPlan& Learner::memory() const { return impl_->memory; }
 const Spec& Learner::spec() const { return impl_->spec; }
+std::int64_t Learner::vocab() const { return impl_->model.vocab(); }
 Backend& Learner::backend() { return *impl_->backend; }
 
 void Learner::save(const std::string& path, std::int64_t step, bool with_optimizer,

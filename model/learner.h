@@ -70,6 +70,7 @@ class Learner {
   const Params& params() const;
   const MemoryPlan& memory() const;
   const Spec& spec() const;
+  std::int64_t vocab() const;  // of the model, at least the corpus'
   Backend& backend();
 
   // Everything that the next step depends on, in one safetensors file (model/checkpoint.h): tensors
