@@ -144,7 +144,8 @@ void describe(Args& args, RecipeOptions& options) {
   args.option("--z X", options.z, 0, 10, "recipe: weight of the router z-loss");
   args.option("--eval-tokens N", options.eval_tokens, 1, std::int64_t{1} << 40,
               "recipe: tokens of the final evaluation");
-  args.choice("--precision", options.precision, {"auto", "fp32", "bf16"}, "recipe: precision of products");
+  args.choice("--precision", options.precision, {"auto", "fp32", "bf16"},
+              "recipe: precision of products");
 }
 
 Recipe apply(const RecipeOptions& options, Recipe base) {

@@ -37,12 +37,13 @@ TEST(Recipe, TheWholeBatchIsOneMicroBatchUnlessSaid) {
 }
 
 TEST(Recipe, RefusesWhatCannotTrain) {  // B20, B25
-  EXPECT_EQ(error_of([] { read(R"({"seq":0,"batch":-1,"lr":0,"clip":-1,"precision":"fp8"})"); }),
-            "r.json:/recipe/batch: out of range; allowed: 1..65536; got: number -1\n"
-            "r.json:/recipe/seq: out of range; allowed: 1..65536; got: number 0\n"
-            "r.json:/recipe/lr: out of range; allowed: 1e-09..100; got: number 0\n"
-            "r.json:/recipe/clip: out of range; allowed: 0..1000000; got: number -1\n"
-            "r.json:/recipe/precision: unknown choice; allowed: auto, fp32, bf16; got: string \"fp8\"");
+  EXPECT_EQ(
+      error_of([] { read(R"({"seq":0,"batch":-1,"lr":0,"clip":-1,"precision":"fp8"})"); }),
+      "r.json:/recipe/batch: out of range; allowed: 1..65536; got: number -1\n"
+      "r.json:/recipe/seq: out of range; allowed: 1..65536; got: number 0\n"
+      "r.json:/recipe/lr: out of range; allowed: 1e-09..100; got: number 0\n"
+      "r.json:/recipe/clip: out of range; allowed: 0..1000000; got: number -1\n"
+      "r.json:/recipe/precision: unknown choice; allowed: auto, fp32, bf16; got: string \"fp8\"");
   EXPECT_EQ(error_of([] { read(R"({"lr":{"dense":1e30,"token_choice":0.1,"dens":1}})"); }),
             "r.json:/recipe/lr/dense: out of range; allowed: 1e-09..100; got: number 1e+30\n"
             "r.json:/recipe/lr: missing key \"expert_choice\"\n"
