@@ -25,11 +25,13 @@ double as_operand(double value, Dtype operand) {
   return operand == Dtype::BF16 ? to_bf16(value) : static_cast<float>(value);
 }
 
-// Random numbers of a type, its rows `pad` elements apart.
+// Random numbers of a type, its rows `pad` elements apart with NaN between them.
 struct Numbers {
   Numbers(Kernels& k, Dtype dtype, std::int64_t rows, std::int64_t cols, std::int64_t pad,
           std::uint64_t seed)
       : view(k.buffer(dtype, rows, cols + pad).columns(0, cols)) {
+    k.write({view.data, dtype, rows, cols + pad, cols + pad},
+            Kernels::constant(rows * (cols + pad), std::nan("")));
     values = Kernels::normals(rows * cols, seed);
     for (double& value : values) value = as_operand(value, dtype);
     k.write(view, values);
@@ -114,6 +116,29 @@ TEST(Gemm, IsTheProductOfRoundedFactors) {
       expect_product(s, 10 * i);
     }
   });
+}
+
+TEST(Gemm, RoutersAreNotRounded) {
+  Kernels k("cpu", "bf16");
+  const Weight hidden = k.declare("hidden", 40, 8);
+  const Weight router = k.declare("router", 40, 8, 1, Role::Router);
+  k.attach();
+  const View x = k.random(5, 40, 1), y = k.matrix(5, 8);
+  const std::vector<double> left = k.read(x);
+  const auto error = [&](Weight w) {
+    k->matmul(x, w, y);
+    const std::vector<double> got = k.read(y), right = k.read(k.value(w));
+    double worst = 0;
+    for (std::size_t i = 0; i < 5; ++i)
+      for (std::size_t j = 0; j < 8; ++j) {
+        double sum = 0;
+        for (std::size_t d = 0; d < 40; ++d) sum += left[i * 40 + d] * right[d * 8 + j];
+        worst = std::max(worst, std::abs(got[i * 8 + j] - sum));
+      }
+    return worst;
+  };
+  EXPECT_LT(error(router), 1e-4);
+  EXPECT_GT(error(hidden), 1e-3);  // the others are
 }
 
 // More rows than are packed at a time, more columns, a deeper sum.
