@@ -40,6 +40,7 @@ const std::vector<Place>& places() {
       {"tbb/", {"model/backends/", "search/worker_pool.cpp", "search/laws"}},
       {"oneapi/tbb/", {"model/backends/", "search/worker_pool.cpp", "search/laws"}},
       {"hwy/", {"model/backends/"}},
+      {"immintrin.h", {"model/backends/cpu/amx"}},
       {"Eigen/", {"model/backends/", "search/"}},
       {"zstd.h", {"model/checkpoint.cpp"}},
       {"sentencepiece", {"evaluator/tokenizer.cpp"}},

@@ -11,6 +11,8 @@ target_sources(moebius_model PRIVATE
   backends/reference/routing.cpp)
 
 target_sources(moebius_model PRIVATE
+  backends/cpu/amx.cpp
+  backends/cpu/amx_pack.cpp
   backends/cpu/attention.cpp
   backends/cpu/dispatch.cpp
   backends/cpu/elementwise.cpp

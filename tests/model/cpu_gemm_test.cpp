@@ -14,6 +14,7 @@
 namespace moebius {
 namespace {
 
+using cpu::Bf16Unit;
 using cpu::Factor;
 using cpu::gemm;
 using cpu::GemmOptions;
@@ -80,14 +81,21 @@ void expect_product(const Shape& s, std::uint64_t seed) {
     }
 }
 
-// Runs body() with the kernels of each instruction set that this machine has.
+// Runs body() with the kernels of each instruction set that this machine has, and on each of its
+// units for bf16.
 template <class Body>
 void each_instruction_set(const Body& body) {
   const auto supported = hwy::SupportedTargets();
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
     hwy::SetSupportedTargetsForTest(target);
-    body();
+    for (const Bf16Unit unit : {Bf16Unit::Emulated, Bf16Unit::Avx512, Bf16Unit::Amx}) {
+      cpu::limit_bf16_unit(unit);
+      if (cpu::bf16_unit() != unit) continue;
+      SCOPED_TRACE(
+          fmt::format("{}, bf16 unit {}", hwy::TargetName(target), static_cast<int>(unit)));
+      body();
+    }
+    cpu::limit_bf16_unit(Bf16Unit::Amx);
   }
   hwy::SetSupportedTargetsForTest(0);
   ASSERT_EQ(hwy::SupportedTargets(), supported);
@@ -148,6 +156,9 @@ TEST(Gemm, CutsLargeProducts) {
       expect_product({970, 300, 1100, 0, Dtype::F32, Dtype::F32, Dtype::F32, operand, transposed,
                       transposed, true},
                      1);
+  for (const Dtype c : {Dtype::F32, Dtype::BF16})
+    expect_product({550, 270, 2100, 0, Dtype::F32, Dtype::BF16, c, Dtype::BF16, true, false, false},
+                   2);
 }
 
 TEST(Gemm, OfNothingIsZero) {

@@ -1,7 +1,9 @@
 #include "model/backends/cpu/gemm.h"
 
 #include <algorithm>
+#include <atomic>
 
+#include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/matrix.h"
 
 #ifndef MOEBIUS_CPU_GEMM_LEFT_
@@ -180,10 +182,18 @@ std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
 void multiply_panels(const Left& a, const float* panels, std::int64_t depth, Dtype operand,
                      const View& c, float scale, bool accumulate) {
   const Target target = {c, scale, accumulate, c.rows * c.ld * size_of(c.dtype) > (1 << 20)};
-  const auto panel = operand == Dtype::F32 ? multiply_panel<MultiplyF32>
-                     : has_native_bf16()   ? multiply_panel<MultiplyBf16Native>
-                                           : multiply_panel<MultiplyBf16>;
+  const auto panel = operand == Dtype::F32               ? multiply_panel<MultiplyF32>
+                     : bf16_unit() == Bf16Unit::Emulated ? multiply_panel<MultiplyBf16>
+                                                         : multiply_panel<MultiplyBf16Native>;
   for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, panels + j * depth, depth, target, j);
+}
+
+Bf16Unit fastest_unit() {
+#if HWY_TARGET == HWY_AVX3
+  if (amx::available()) return Bf16Unit::Amx;
+  if (__builtin_cpu_supports("avx512bf16")) return Bf16Unit::Avx512;
+#endif
+  return Bf16Unit::Emulated;
 }
 
 }  // namespace moebius::cpu::HWY_NAMESPACE
@@ -193,10 +203,12 @@ HWY_AFTER_NAMESPACE();
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(has_native_bf16);
+HWY_EXPORT(fastest_unit);
 HWY_EXPORT(pack_panels);
 HWY_EXPORT(pack_lines);
 HWY_EXPORT(multiply_panels);
+
+std::atomic<Bf16Unit> unit_limit = Bf16Unit::Amx;
 
 constexpr std::int64_t kDepth =
     1024;  // lanes of a block of the summed dimension: a panel of 256 KiB
@@ -218,9 +230,19 @@ bool lies_in_lanes(const View& a, Dtype operand, std::int64_t first, std::int64_
 
 }  // namespace
 
-bool native_bf16() { return HWY_DYNAMIC_DISPATCH(has_native_bf16)(); }
+Bf16Unit bf16_unit() { return std::min(HWY_DYNAMIC_DISPATCH(fastest_unit)(), unit_limit.load()); }
+
+void limit_bf16_unit(Bf16Unit most) { unit_limit = most; }
+
+bool bf16_is_faster() {
+#if HWY_ARCH_X86
+  if (bf16_unit() == Bf16Unit::Avx512) return __builtin_cpu_is("amd") != 0;
+#endif
+  return bf16_unit() == Bf16Unit::Amx;
+}
 
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c) {
+  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx) return amx::gemm_scratch(m, n, k, c);
   const std::int64_t depth = lanes_of(operand, std::min(k, block_depth(operand, c, k)));
   return depth * (round_up(std::min(m, kRows), 16) + round_up(std::min(n, kStrip), 16));
 }
@@ -234,6 +256,8 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
                 dtype_text(c.dtype));
   if (c.empty()) return;
   const Dtype operand = options.operand;
+  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx)
+    return amx::gemm(a, b, c, options, scratch);
   const auto pack = HWY_DYNAMIC_DISPATCH(pack_panels);
   const auto lines = HWY_DYNAMIC_DISPATCH(pack_lines);
   const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_panels);

@@ -36,8 +36,15 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
 // Floats of scratch that a product of an [m, k] and a [k, n] into type c takes at most.
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c);
 
-// Whether this machine multiplies bf16 faster than f32 (AVX512-BF16); elsewhere it is emulated.
-bool native_bf16();
+// What multiplies bf16 here; slowest first.
+enum class Bf16Unit { Emulated, Avx512, Amx };
+Bf16Unit bf16_unit();
+// Use nothing faster than `most` from now on: for tests and comparisons.
+void limit_bf16_unit(Bf16Unit most);
+
+// Whether this machine multiplies bf16 faster than f32: with AMX, and with AVX512-BF16 but for
+// Intel's, which takes twice as long for an instruction as for an f32 one (measured).
+bool bf16_is_faster();
 
 // Lanes of `depth` elements of the summed dimension: see pack-inl.h.
 constexpr std::int64_t lanes_of(Dtype operand, std::int64_t depth) {

@@ -19,7 +19,7 @@ std::int64_t sequence_of(const Matmul& m) {
 
 Dtype operand_of(const BackendOptions& options) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());  // before kernels fetch their functions
-  if (options.precision == "auto") return native_bf16() ? Dtype::BF16 : Dtype::F32;
+  if (options.precision == "auto") return bf16_is_faster() ? Dtype::BF16 : Dtype::F32;
   if (options.precision == "bf16") return Dtype::BF16;
   if (options.precision == "fp32") return Dtype::F32;
   bad_input("precision", "unknown precision of back-end cpu", "auto, bf16, fp32",

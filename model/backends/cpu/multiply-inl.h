@@ -38,10 +38,8 @@ struct MultiplyBf16Native {  // AVX512-BF16, which this Highway does not know
     return halves;
   }
 };
-inline bool has_native_bf16() { return __builtin_cpu_supports("avx512bf16"); }
 #else
 using MultiplyBf16Native = MultiplyBf16;
-inline bool has_native_bf16() { return false; }
 #endif
 
 }  // namespace moebius::cpu::HWY_NAMESPACE

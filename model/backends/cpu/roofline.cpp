@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/cpu.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -38,7 +39,9 @@ double multiply_registers(std::int64_t rounds, float& sink) {
 }
 
 double multiply_lanes(Dtype operand, std::int64_t rounds, float& sink) {
-  if (operand == Dtype::BF16 && has_native_bf16())
+  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx)
+    return amx::multiply_registers(rounds);
+  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Avx512)
     return multiply_registers<MultiplyBf16Native>(rounds, sink);
   return multiply_registers<MultiplyF32>(rounds, sink);
 }

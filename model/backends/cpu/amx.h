@@ -1,0 +1,22 @@
+#pragma once
+#include <cstdint>
+
+#include "model/backends/cpu/gemm.h"
+
+// Products of bf16 on AMX, the matrix unit of newer Intel processors: registers are tiles of 16
+// rows of 64 bytes, and one instruction multiplies two of them into a third. An engine of its own
+// beside gemm.cpp, because factors have to lie otherwise.
+namespace moebius::cpu::amx {
+
+// Whether this machine has AMX-BF16 and the system lets this process use it.
+bool available();
+
+// As cpu::gemm with operand BF16, under the same contract: bits of a row depend on that row alone.
+void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& options,
+          Scratch& scratch);
+std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype c);
+
+// Multiplies tiles in registers, `rounds` times; -> FLOPs done. For the roofline.
+double multiply_registers(std::int64_t rounds);
+
+}  // namespace moebius::cpu::amx
