@@ -19,8 +19,12 @@ HWY_PUSH_ATTRIBUTES("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512
 namespace moebius::cpu::amx {
 namespace {
 
-constexpr std::int64_t kBlock = 2 * kTile;  // rows and columns that are summed together
-constexpr std::int64_t kLongest = 2048;  // elements of the summed dimension in f32 sums at a time
+// Measured: a processor of this kind brings 44 bytes a cycle from its L2 and takes 64 for products
+// without a break. So a block of sums is 32 x 32, and the summed dimension is cut into chunks whose
+// factors (16 KiB each) and sums stay in L1; blocks in between wait in L2.
+constexpr std::int64_t kBlock = 2 * kTile;
+constexpr std::int64_t kChunk = 256 / kDepth;  // steps
+constexpr std::int64_t kLongest = 1024;  // elements of the summed dimension in f32 sums at a time
 constexpr std::int64_t kStripBytes = 1 << 20;  // of the right factor, packed at a time: half an L2
 constexpr std::int64_t kLeftBytes = 2 << 20;   // of the left factor
 
@@ -59,26 +63,25 @@ struct Target {
   bool accumulate;
   bool far;  // too large for a near cache
 
-  bool direct() const { return c.dtype == Dtype::F32 && scale == 1; }
   std::byte* at(std::int64_t i, std::int64_t j) const {
     return c.data + (i * c.ld + j) * size_of(c.dtype);
   }
 };
 
-// Sums of up to 32 x 32, on their way to or from a target.
-struct alignas(64) Block {
-  float sums[kBlock][kBlock];
+// Where rows [i, i + rows), columns [j, j + cols) of a target are: at most 32 of each.
+struct Place {
+  std::int64_t i, j, rows, cols;
 };
 
 __mmask16 lanes(std::int64_t count) {
-  return count >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << count) - 1);
+  return count >= kTile ? __mmask16{0xffff}
+                        : static_cast<__mmask16>((1u << std::max<std::int64_t>(0, count)) - 1);
 }
 
-// Adds the products of `steps` tiles to sums; meanwhile asks for the rows at `next`, `apart` bytes
-// from each other.
+// Adds the products of `steps` tiles to sums.
 template <int Rows, int Cols>
 HWY_INLINE void add_products(const Left& left, const std::byte* a, const std::byte* b,
-                             std::int64_t steps, const std::byte* next, std::int64_t apart) {
+                             std::int64_t steps) {
   for (std::int64_t k = 0; k < steps; ++k, a += left.step, b += 2 * kTileBytes) {
     _tile_loadd(6, b, 64);
     _tile_loadd(4, a, left.row);
@@ -92,120 +95,119 @@ HWY_INLINE void add_products(const Left& left, const std::byte* a, const std::by
       _tile_dpbf16ps(2, 5, 6);
       if constexpr (Cols == 2) _tile_dpbf16ps(3, 5, 7);
     }
-    if (next != nullptr && k < kBlock) {
-      __builtin_prefetch(next + k * apart, 1);
-      __builtin_prefetch(next + k * apart + 64, 1);
-    }
   }
 }
 
+// Sums as four tiles of [16, 16], or as the rows of a matrix: bytes between rows, then tiles.
 template <int Rows, int Cols>
-HWY_INLINE void load_sums(const float* from, std::int64_t ld) {
-  const std::int64_t row = 4 * ld;
-  _tile_loadd(0, from, row);
-  if constexpr (Cols == 2) _tile_loadd(1, from + kTile, row);
-  if constexpr (Rows == 2) {
-    _tile_loadd(2, from + kTile * ld, row);
-    if constexpr (Cols == 2) _tile_loadd(3, from + kTile * ld + kTile, row);
-  }
-}
-
-HWY_INLINE void zero_sums() {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-}
-
-template <int Rows, int Cols>
-HWY_INLINE void store_sums(float* to, std::int64_t ld) {
-  const std::int64_t row = 4 * ld;
+HWY_INLINE void store_sums(std::byte* to, std::int64_t row, std::int64_t right,
+                           std::int64_t below) {
   _tile_stored(0, to, row);
-  if constexpr (Cols == 2) _tile_stored(1, to + kTile, row);
+  if constexpr (Cols == 2) _tile_stored(1, to + right, row);
   if constexpr (Rows == 2) {
-    _tile_stored(2, to + kTile * ld, row);
-    if constexpr (Cols == 2) _tile_stored(3, to + kTile * ld + kTile, row);
+    _tile_stored(2, to + below, row);
+    if constexpr (Cols == 2) _tile_stored(3, to + below + right, row);
   }
 }
 
-// scale * sums (+ c) -> c
-void finish(const Block& block, const Target& t, std::int64_t i, std::int64_t j, std::int64_t rows,
-            std::int64_t cols) {
-  const __m512 scale = _mm512_set1_ps(t.scale);
-  for (std::int64_t x = 0; x < cols; x += 16) {
-    const __mmask16 mask = lanes(cols - x);
-    for (std::int64_t y = 0; y < rows; ++y) {
-      const __m512 sum = _mm512_load_ps(&block.sums[y][x]);
-      if (t.c.dtype == Dtype::F32) {
-        auto* const to = reinterpret_cast<float*>(t.at(i + y, j + x));
-        const __m512 value = t.accumulate
-                                 ? _mm512_fmadd_ps(sum, scale, _mm512_maskz_loadu_ps(mask, to))
-                                 : _mm512_mul_ps(sum, scale);
-        _mm512_mask_storeu_ps(to, mask, value);
-      } else {
-        std::byte* const to = t.at(i + y, j + x);
-        __m512 value = _mm512_mul_ps(sum, scale);
-        if (t.accumulate) {
-          const __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, to));
-          value = _mm512_fmadd_ps(sum, scale, _mm512_castsi512_ps(_mm512_slli_epi32(old, 16)));
-        }
-        _mm256_mask_storeu_epi16(to, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value)));
-      }
-    }
-  }
-}
-
-// Rows [i, i + rows), columns [j, j + cols) of c, at most 32 of each.
 template <int Rows, int Cols>
-void multiply_block(const Left& left, const std::byte* b, std::int64_t steps, const Target& t,
-                    std::int64_t i, std::int64_t j, std::int64_t rows, std::int64_t cols) {
-  const std::byte* const a = left.first + i / kTile * left.tile;
-  const bool whole = cols == Cols * kTile;
-  const bool ahead = t.far && j + kBlock + cols <= t.c.cols && rows == kBlock;
-  const std::byte* const next = ahead ? t.at(i, j + kBlock) : nullptr;
-  const std::int64_t apart = t.c.ld * size_of(t.c.dtype);
-  Block block;
-  if (t.direct()) {  // sums start from c and go back to it
-    auto* const c = reinterpret_cast<float*>(t.at(i, j));
-    if (!t.accumulate) {
-      zero_sums();
-    } else if (whole) {
-      load_sums<Rows, Cols>(c, t.c.ld);
-    } else {
-      for (std::int64_t y = 0; y < rows; ++y)
-        for (std::int64_t x = 0; x < Cols; ++x)
-          _mm512_store_ps(&block.sums[y][x * kTile],
-                          _mm512_maskz_loadu_ps(lanes(std::max<std::int64_t>(0, cols - x * kTile)),
-                                                c + y * t.c.ld + x * kTile));
-      fence();
-      load_sums<Rows, Cols>(block.sums[0], kBlock);
-    }
-    add_products<Rows, Cols>(left, a, b, steps, next, apart);
-    if (whole) return store_sums<Rows, Cols>(c, t.c.ld);
-    store_sums<Rows, Cols>(block.sums[0], kBlock);
-    fence();
-    return finish(block, {t.c, 1, false, false}, i, j, rows, cols);
+HWY_INLINE void begin_sums(const std::byte* from, bool zero) {
+  if (zero) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    return;
   }
-  zero_sums();
-  add_products<Rows, Cols>(left, a, b, steps, next, apart);
-  store_sums<Rows, Cols>(block.sums[0], kBlock);
+  _tile_loadd(0, from, 64);
+  if constexpr (Cols == 2) _tile_loadd(1, from + kTileBytes, 64);
+  if constexpr (Rows == 2) {
+    _tile_loadd(2, from + 2 * kTileBytes, 64);
+    if constexpr (Cols == 2) _tile_loadd(3, from + 3 * kTileBytes, 64);
+  }
+}
+
+// c = scale * sums (+ c) in 16 columns of a row.
+HWY_INLINE void finish(__m512 sum, const Target& t, std::byte* c, __mmask16 mask) {
+  const __m512 scale = _mm512_set1_ps(t.scale);
+  if (t.c.dtype == Dtype::F32) {
+    const __m512 value = t.accumulate ? _mm512_fmadd_ps(sum, scale, _mm512_maskz_loadu_ps(mask, c))
+                                      : _mm512_mul_ps(sum, scale);
+    return _mm512_mask_storeu_ps(c, mask, value);
+  }
+  __m512 value = _mm512_mul_ps(sum, scale);
+  if (t.accumulate) {
+    const __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, c));
+    value = _mm512_fmadd_ps(sum, scale, _mm512_castsi512_ps(_mm512_slli_epi32(old, 16)));
+  }
+  _mm256_mask_storeu_epi16(c, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value)));
+}
+
+void finish_block(const std::byte* sums, const Target& t, const Place& at) {
+  const std::int64_t row = t.c.ld * size_of(t.c.dtype), half = kTile * size_of(t.c.dtype);
+  const __mmask16 low = lanes(at.cols), high = lanes(at.cols - kTile);
+  std::byte* c = t.at(at.i, at.j);
+  for (std::int64_t y = 0; y < at.rows; ++y, c += row) {
+    const std::byte* from = sums + y / kTile * 2 * kTileBytes + y % kTile * 64;
+    finish(_mm512_load_ps(from), t, c, low);
+    if (high != 0) finish(_mm512_load_ps(from + kTileBytes), t, c + half, high);
+  }
+}
+
+// Asks for a place of a target, to arrive in L2 while products are made.
+HWY_INLINE void fetch(const Target& t, const Place& at) {
+  const std::int64_t row = t.c.ld * size_of(t.c.dtype), bytes = at.cols * size_of(t.c.dtype);
+  const std::byte* c = t.at(at.i, at.j);
+  for (std::int64_t y = 0; y < at.rows; ++y, c += row) {
+    _mm_prefetch(c, _MM_HINT_T1);
+    if (bytes > 64) _mm_prefetch(c + 64, _MM_HINT_T1);
+  }
+}
+
+struct Chunk {
+  const std::byte* a;
+  const std::byte* b;
+  std::int64_t steps;
+  bool first, last;
+};
+
+// A chunk of the sums of one place; between chunks they wait in `sums`.
+template <int Rows, int Cols>
+void multiply_block(const Left& left, const Chunk& chunk, std::byte* sums, const Target& t,
+                    const Place& at) {
+  if (chunk.first && t.far) fetch(t, at);
+  begin_sums<Rows, Cols>(sums, chunk.first);
+  add_products<Rows, Cols>(left, chunk.a, chunk.b, chunk.steps);
+  const bool plain = t.c.dtype == Dtype::F32 && t.scale == 1 && !t.accumulate;
+  if (chunk.last && plain && at.cols == Cols * kTile) {
+    const std::int64_t row = t.c.ld * size_of(Dtype::F32);
+    return store_sums<Rows, Cols>(t.at(at.i, at.j), row, 64, kTile * row);
+  }
+  store_sums<Rows, Cols>(sums, 64, kTileBytes, 2 * kTileBytes);
   fence();
-  finish(block, t, i, j, rows, cols);
+  if (chunk.last) finish_block(sums, t, at);
 }
 
 // All of c, from panels of b.
-void multiply(const Left& left, const std::byte* b, std::int64_t steps, const Target& t) {
+void multiply(const Left& left, const std::byte* b, std::int64_t steps, std::byte* sums,
+              const Target& t) {
+  const std::int64_t panel = steps * 2 * kTileBytes;
   std::int64_t configured = 0;
   for (std::int64_t i = 0; i < t.c.rows; i += kBlock) {
     const std::int64_t rows = std::min(kBlock, t.c.rows - i);
     if (rows != configured) configure(configured = rows);
-    const std::byte* panel = b;
-    for (std::int64_t j = 0; j < t.c.cols; j += kBlock, panel += steps * 2 * kTileBytes) {
-      const std::int64_t cols = std::min(kBlock, t.c.cols - j);
-      const auto block = rows > kTile
-                             ? (cols > kTile ? multiply_block<2, 2> : multiply_block<2, 1>)
-                             : (cols > kTile ? multiply_block<1, 2> : multiply_block<1, 1>);
-      block(left, panel, steps, t, i, j, rows, cols);
+    const std::byte* const a = left.first + i / kTile * left.tile;
+    for (std::int64_t k = 0; k < std::max<std::int64_t>(1, steps); k += kChunk) {
+      Chunk chunk = {a + k * left.step, b + k * 2 * kTileBytes, std::min(kChunk, steps - k), k == 0,
+                     k + kChunk >= steps};
+      for (std::int64_t j = 0; j < t.c.cols; j += kBlock, chunk.b += panel) {
+        const Place at = {i, j, rows, std::min(kBlock, t.c.cols - j)};
+        std::byte* const place = sums + (steps > kChunk ? j / kBlock * 4 * kTileBytes : 0);
+        const auto block = rows > kTile
+                               ? (at.cols > kTile ? multiply_block<2, 2> : multiply_block<2, 1>)
+                               : (at.cols > kTile ? multiply_block<1, 2> : multiply_block<1, 1>);
+        block(left, chunk, place, t, at);
+      }
     }
   }
   fence();
@@ -224,6 +226,13 @@ std::int64_t packed_rows(std::int64_t m, std::int64_t depth) {
   return std::min(round_up(m, kTile), std::max(kBlock, most));
 }
 
+// Whether rows of the left factor are read where they lie. Far apart by a power of two they would
+// push each other out of L1: that pays for a copy, unless it is used once or twice.
+bool reads_as_is(const Factor& a, std::int64_t n) {
+  return !a.transposed && a.view.dtype == Dtype::BF16 &&
+         (a.view.ld * 2 % 1024 != 0 || n <= 2 * kBlock);
+}
+
 bool permitted() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl (Linux 5.16)
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
@@ -240,7 +249,8 @@ bool available() {
 
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {
   const std::int64_t depth = round_up(block_depth(k, c), kDepth);
-  return depth / 2 * (packed_rows(m, depth) + strip_columns(n, depth));
+  const std::int64_t strip = strip_columns(n, depth);
+  return depth / 2 * (packed_rows(m, depth) + strip) + strip * kBlock;
 }
 
 void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& options,
@@ -250,10 +260,11 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
   const std::int64_t block = std::max<std::int64_t>(1, block_depth(k, c.dtype));
   for (std::int64_t first = 0; first < std::max<std::int64_t>(1, k); first += block) {
     const std::int64_t count = std::min(block, k - first), steps = ceil_div(count, kDepth);
-    const bool as_is = !a.transposed && a.view.dtype == Dtype::BF16 && count % kDepth == 0;
+    const bool as_is = count % kDepth == 0 && reads_as_is(a, n);
     const std::int64_t strip = strip_columns(n, steps * kDepth);
     const std::int64_t height = as_is ? m : packed_rows(m, steps * kDepth);
-    std::byte* const copy = right + strip * steps * 64;
+    std::byte* const sums = right + strip * steps * 64;
+    std::byte* const copy = sums + strip * kBlock * 4;
     for (std::int64_t top = 0; top < m; top += height) {
       const std::int64_t rows = std::min(height, m - top);
       Left left = {copy, 64, kTileBytes, steps * kTileBytes};
@@ -272,7 +283,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
         else
           pack_right(b.view.row_range(first, count).columns(j, cols), right);
         fence();
-        multiply(left, right, steps,
+        multiply(left, right, steps, sums,
                  {c.row_range(top, rows).columns(j, cols), options.scale,
                   options.accumulate || first > 0, c.rows * c.ld * size_of(c.dtype) > (1 << 20)});
       }
@@ -283,7 +294,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
 
 double multiply_registers(std::int64_t rounds) {
   configure(kBlock);
-  zero_sums();
+  begin_sums<2, 2>(nullptr, true);
   _tile_zero(4);
   _tile_zero(5);
   _tile_zero(6);
