@@ -34,7 +34,8 @@ struct Silu {
   static HWY_INLINE Curve at(Vec x) {
     // exp of a negative number only, so that it never overflows.
     const Vec e = exp_of(hn::Neg(hn::Abs(x)));
-    const Vec sigmoid = hn::Div(hn::IfThenElse(hn::Gt(x, zero()), all(1), e), hn::Add(all(1), e));
+    const Vec sigmoid =
+        hn::Mul(hn::IfThenElse(hn::Gt(x, zero()), all(1), e), reciprocal(hn::Add(all(1), e)));
     const Vec value = hn::Mul(x, sigmoid);
     return {value, hn::MulAdd(value, hn::Sub(all(1), sigmoid), sigmoid)};
   }
@@ -46,7 +47,7 @@ constexpr float kGeluReach = 20;  // Phi(-20) is zero in f32
 // minimax fit to erfcx(z / sqrt 2) / 2: the left tail keeps its digits.
 template <class Q>
 HWY_INLINE Curve gelu_curve(Vec x, Vec z, Vec bell) {  // bell = exp(-z^2 / 2)
-  const Vec t = hn::Div(all(1), hn::MulAdd(all(Q::kSpread), z, all(1)));
+  const Vec t = reciprocal(hn::MulAdd(all(Q::kSpread), z, all(1)));
   Vec q = all(Q::kTerms[0]);
   for (std::size_t i = 1; i < std::size(Q::kTerms); ++i) q = hn::MulAdd(q, t, all(Q::kTerms[i]));
   const Vec left = hn::Mul(bell, q);
@@ -76,7 +77,7 @@ struct GeluBf16 {
                                      0.16965694f,    0.139917386f, 2.07726629e-4f};
   static HWY_INLINE Curve at(Vec x) {
     const Vec z = hn::Min(all(kGeluReach), hn::Abs(x));
-    return gelu_curve<GeluBf16>(x, z, exp_of(hn::Mul(hn::Mul(z, z), all(-0.5f))));
+    return gelu_curve<GeluBf16>(x, z, exp_of(hn::Mul(hn::Mul(z, z), all(-0.5f)), kShortExpTerms));
   }
 };
 template <class T>
