@@ -49,23 +49,13 @@ struct Target {
     for (std::int64_t at = 0; at < count * size; at += 64) __builtin_prefetch(first + at, 1);
   }
 
-  template <class Multiply>
-  static HWY_INLINE void store(const auto& part, Vec v, float* to) {
-    part.store(v, to);
-  }
-  template <class Multiply>
-  static HWY_INLINE void store(const auto& part, Vec v, Bf16* to) {
-    part.store(Multiply::round(v), to);
-  }
-
   // Sums of rows from i, columns from j on.
-  template <class Multiply, class T, int Height, int Width>
+  template <class T, int Height, int Width>
   HWY_INLINE void put(const Vec (&sum)[Height][Width], std::int64_t i, std::int64_t j) const {
     T* const first = reinterpret_cast<T*>(c.data) + i * c.ld + j;
     const Vec factor = all(scale);
     const auto put_one = [&](auto part, Vec s, T* to) HWY_ATTR {
-      store<Multiply>(part, accumulate ? hn::MulAdd(s, factor, part.load(to)) : hn::Mul(s, factor),
-                      to);
+      part.store(accumulate ? hn::MulAdd(s, factor, part.load(to)) : hn::Mul(s, factor), to);
     };
     const std::int64_t rest = c.cols - j - (Width - 1) * kLanes;  // columns of the last vector
 #pragma GCC unroll 12
@@ -112,9 +102,9 @@ void multiply(const Rows& a, const float* b, std::int64_t stride, std::int64_t d
     }
   }
   if (target.c.dtype == Dtype::F32)
-    target.put<Multiply, float>(sum, i, j);
+    target.put<float>(sum, i, j);
   else
-    target.put<Multiply, Bf16>(sum, i, j);
+    target.put<Bf16>(sum, i, j);
 }
 
 // The same for all rows [i, c.rows), tallest blocks first: what is left below kHeight rows takes

@@ -1,5 +1,4 @@
-// Products of lanes (see pack-inl.h), the inner instruction of every product: sum += a b per lane,
-// and sums rounded to bf16.
+// Products of lanes (see pack-inl.h), the inner instruction of every product: sum += a b per lane.
 // Included once per instruction set: see foreach_target.h.
 #if defined(MOEBIUS_CPU_MULTIPLY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEBIUS_CPU_MULTIPLY_INL_H_
@@ -16,14 +15,12 @@ namespace moebius::cpu::HWY_NAMESPACE {
 struct MultiplyF32 {
   static constexpr double kFlops = 2;  // of a lane
   static HWY_INLINE Vec add(Vec a, Vec b, Vec sum) { return hn::MulAdd(a, b, sum); }
-  static HWY_INLINE HalfVec round(Vec v) { return to_bf16(v); }
 };
 struct MultiplyBf16 {
   static constexpr double kFlops = 4;
   static HWY_INLINE Vec add(Vec a, Vec b, Vec sum) {
     return hn::MulAdd(low_half(a), low_half(b), hn::MulAdd(high_half(a), high_half(b), sum));
   }
-  static HWY_INLINE HalfVec round(Vec v) { return to_bf16(v); }
 };
 #if HWY_TARGET == HWY_AVX3
 struct MultiplyBf16Native {  // AVX512-BF16, which this Highway does not know
@@ -31,11 +28,6 @@ struct MultiplyBf16Native {  // AVX512-BF16, which this Highway does not know
   static HWY_INLINE Vec add(Vec a, Vec b, Vec sum) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
     return sum;
-  }
-  static HWY_INLINE HalfVec round(Vec v) {  // to_bf16 but for denormals, which become zero
-    HalfVec halves;
-    asm("vcvtneps2bf16 %1, %0" : "=v"(halves.raw) : "v"(v.raw));
-    return halves;
   }
 };
 #else
