@@ -1,7 +1,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "evaluator/kernel_time.h"
 #include "evaluator/step_time.h"
 #include "model/learner.h"
 #include "model/roofline.h"
@@ -14,6 +16,16 @@ namespace moebius {
 namespace {
 
 using Run = std::function<int()>;
+
+// One JSON line, or a line for each number.
+void print_result(const Json& result, bool json) {
+  if (json) return print_out(result.dump() + "\n");
+  for (const auto& [key, value] : result.items())
+    print_out(fmt::format("{:<16} {}\n", key,
+                          value.is_number_float() ? fmt::format("{:.4g}", value.get<double>())
+                          : value.is_string()     ? value.get<std::string>()
+                                                  : value.dump()));
+}
 
 // What a step would take at the limits of the machine: products at the peak of their precision,
 // then everything that has to pass through memory once at its bandwidth.
@@ -46,13 +58,17 @@ int run_roofline(const RooflineOptions& options) {
   const int threads = static_cast<int>(options.threads);
   const double f32 = peak_flops(Dtype::F32, threads), bf16 = peak_flops(Dtype::BF16, threads);
   const double bytes = memory_bandwidth(threads);
-  const Json result = {
-      {"threads", threads}, {"fp32_flops", f32}, {"bf16_flops", bf16}, {"triad_bytes", bytes}};
-  print_out(options.json ? result.dump() + "\n"
-                         : fmt::format("{} thread{}: fp32 {:.1f} GFLOP/s, bf16 {:.1f} GFLOP/s, "
-                                       "memory {:.1f} GB/s (triad)\n",
-                                       threads, threads == 1 ? "" : "s", f32 * 1e-9, bf16 * 1e-9,
-                                       bytes * 1e-9));
+  const Json result = {{"threads", threads},
+                       {"fp32_flops", f32},
+                       {"bf16_flops", bf16},
+                       {"bf16_unit", bf16_unit_name()},
+                       {"triad_bytes", bytes}};
+  print_out(options.json
+                ? result.dump() + "\n"
+                : fmt::format("{} thread{}: fp32 {:.1f} GFLOP/s, bf16 {:.1f} GFLOP/s ({}), "
+                              "memory {:.1f} GB/s (triad)\n",
+                              threads, threads == 1 ? "" : "s", f32 * 1e-9, bf16 * 1e-9,
+                              bf16_unit_name(), bytes * 1e-9));
   return 0;
 }
 
@@ -126,15 +142,47 @@ int run_step(const StepOptions& options) {
     result["peak_gflops"] = limit.flops * 1e-9;
     result["triad_gbs"] = limit.bytes * 1e-9;
   }
-  if (options.json) {
-    print_out(result.dump() + "\n");
-    return 0;
-  }
-  for (const auto& [key, value] : result.items())
-    print_out(fmt::format("{:<16} {}\n", key,
-                          value.is_number_float() ? fmt::format("{:.4g}", value.get<double>())
-                          : value.is_string()     ? value.get<std::string>()
-                                                  : value.dump()));
+  print_result(result, options.json);
+  return 0;
+}
+
+struct KernelOptions {
+  std::int64_t threads = 1, repeats = 20;
+  std::string precision = "auto";
+  bool json = false;
+  std::int64_t batch = 2, seq = 1024, heads = 12, head_dim = 64;  // of attention
+  std::int64_t parameters = std::int64_t{1} << 26;                // of the optimizer
+
+  BackendOptions backend() const { return {precision, static_cast<int>(threads)}; }
+};
+
+int run_attention(const KernelOptions& options) {
+  const AttentionShape shape = {options.batch, options.seq, options.heads, options.head_dim,
+                                1 / std::sqrt(static_cast<double>(options.head_dim))};
+  const double seconds =
+      attention_seconds(shape, options.backend(), static_cast<int>(options.repeats));
+  const auto pairs = static_cast<double>(options.batch * options.heads * options.seq *
+                                         (options.seq + 1) / 2);  // causal ones
+  print_result({{"precision", dtype_text(operand_of(options.precision))},
+                {"threads", options.threads},
+                {"seconds", seconds},
+                {"gflops", 2 * 6 * pairs * static_cast<double>(options.head_dim) / seconds * 1e-9}},
+               options.json);
+  return 0;
+}
+
+int run_optimizer(const KernelOptions& options) {
+  const double seconds =
+      adamw_seconds(options.parameters, options.backend(), static_cast<int>(options.repeats));
+  // Weight, gradient and two moments are read, weight and moments written.
+  const double bytes = 28 * static_cast<double>(options.parameters) / seconds;
+  const double triad = memory_bandwidth(static_cast<int>(options.threads));
+  print_result({{"threads", options.threads},
+                {"seconds", seconds},
+                {"gbs", bytes * 1e-9},
+                {"triad_gbs", triad * 1e-9},
+                {"over_triad", bytes / triad}},
+               options.json);
   return 0;
 }
 
@@ -160,6 +208,32 @@ Run describe_step(Args& args) {
   return [options] { return run_step(*options); };
 }
 
+void describe_kernel(Args& args, KernelOptions& options) {
+  args.option("--threads N", options.threads, 1, 1024, "threads of the kernel");
+  args.option("--repeats K", options.repeats, 1, 1 << 20, "timed calls, after two of warm-up");
+  args.choice("--precision P", options.precision, {"auto", "fp32", "bf16"}, "of products");
+  args.flag("--json", options.json, "one JSON line");
+}
+
+Run describe_attention(Args& args) {
+  auto options = std::make_shared<KernelOptions>();
+  args.example("moebius bench attention --seq 1024 --heads 12 --head-dim 64 --threads 1");
+  args.option("--batch B", options->batch, 1, 1 << 20, "sequences");
+  args.option("--seq S", options->seq, 1, 1 << 20, "tokens of a sequence");
+  args.option("--heads H", options->heads, 1, 1 << 10, "heads");
+  args.option("--head-dim K", options->head_dim, 1, 1 << 10, "width of a head");
+  describe_kernel(args, *options);
+  return [options] { return run_attention(*options); };
+}
+
+Run describe_optimizer(Args& args) {
+  auto options = std::make_shared<KernelOptions>();
+  args.example("moebius bench optimizer --threads 2");
+  args.option("--parameters P", options->parameters, 1024, std::int64_t{1} << 32, "numbers");
+  describe_kernel(args, *options);
+  return [options] { return run_optimizer(*options); };
+}
+
 }  // namespace
 
 Command commands_bench() {
@@ -168,6 +242,10 @@ Command commands_bench() {
             args.example("moebius bench step --model glam-micro");
             args.subcommand("roofline", "the machine's limits, measured", describe_roofline);
             args.subcommand("step", "optimizer steps of a block on random tokens", describe_step);
+            args.subcommand("attention", "causal attention, forward and backward",
+                            describe_attention);
+            args.subcommand("optimizer", "AdamW against the bandwidth of the memory",
+                            describe_optimizer);
             return nullptr;
           }};
 }

@@ -6,6 +6,7 @@
 
 #include "evaluator/memory.h"
 #include "model/catalog.h"
+#include "model/roofline.h"
 #include "search/options.h"
 #include "search/table.h"
 #include "search/version.h"
@@ -28,7 +29,8 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
       {"threads", fmt::format("{} here; plan: --workers {} --threads 1", threads, threads)},
       {"memory",
        fmt::format("{}, {} free", bytes_text(physical_memory()), bytes_text(free_memory()))},
-      {"products", std::string(dtype_text(cpu->operand())) + " with f32 sums (--precision auto)"},
+      {"products", fmt::format("{} with f32 sums (--precision auto); bf16 by {}",
+                               dtype_text(cpu->operand()), bf16_unit_name())},
       {"database", open_db(db.db, OpenMode::Create)->describe()},
       {"terminal", isatty(STDERR_FILENO) != 0
                        ? fmt::format("{} columns", terminal_width(STDERR_FILENO, 80))

@@ -120,6 +120,18 @@ double peak_flops(Dtype operand, int threads) {
   });
 }
 
+const char* bf16_unit_name() {
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  switch (cpu::bf16_unit()) {
+    case cpu::Bf16Unit::Amx:
+      return "AMX";
+    case cpu::Bf16Unit::Avx512:
+      return "AVX512-BF16";
+    default:
+      return "emulated";
+  }
+}
+
 double memory_bandwidth(int threads) {
   constexpr std::int64_t kElements = std::int64_t{32} << 20;  // of an array: 128 MiB
   cpu::Cpu memory(Dtype::F32, 1);
