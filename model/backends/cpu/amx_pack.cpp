@@ -120,15 +120,30 @@ void pack_left_transposed_typed(const Matrix<T>& a, std::byte* to) {
     }
 }
 
+// Rows lie far apart in memory, more of them than the hardware looks ahead: asks for the columns
+// two panels further.
+template <class T>
+HWY_INLINE void fetch_panel(const Matrix<T>& b, std::int64_t k, std::int64_t j) {
+  constexpr std::int64_t kLine = 64 / std::int64_t{sizeof(T)};
+  const std::int64_t last = std::min(b.rows, k + kDepth), end = std::min(b.cols, j + 2 * kTile);
+  for (std::int64_t i = k; i < last; ++i)
+    for (std::int64_t at = j; at < end; at += kLine) __builtin_prefetch(b.row(i) + at);
+}
+
 template <class T>
 void pack_right_typed(const Matrix<T>& b, std::byte* to) {
   const std::int64_t steps = ceil_div(b.rows, kDepth), columns = round_up(b.cols, 2 * kTile);
-  for (std::int64_t k = 0; k < steps * kDepth; k += 2) {
-    std::byte* row = to + k / kDepth * 2 * kTileBytes + k % kDepth / 2 * 64;
-    for (std::int64_t j = 0; j < columns; j += 2 * kTile, row += steps * 2 * kTileBytes) {
-      _mm512_store_si512(row, pairs_of_rows(b, k, j, first(b.cols - j)));
-      _mm512_store_si512(row + kTileBytes,
-                         pairs_of_rows(b, k, j + kTile, first(b.cols - j - kTile)));
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const std::int64_t k = step * kDepth;
+    std::byte* tiles = to + step * 2 * kTileBytes;
+    for (std::int64_t j = 0; j < columns; j += 2 * kTile, tiles += steps * 2 * kTileBytes) {
+      fetch_panel(b, k, j + 4 * kTile);
+      const __mmask16 left = first(b.cols - j), right = first(b.cols - j - kTile);
+      for (std::int64_t p = 0; p < kTile; ++p) {
+        std::byte* row = tiles + 64 * p;
+        _mm512_store_si512(row, pairs_of_rows(b, k + 2 * p, j, left));
+        _mm512_store_si512(row + kTileBytes, pairs_of_rows(b, k + 2 * p, j + kTile, right));
+      }
     }
   }
 }
