@@ -150,8 +150,8 @@ std::pair<Call, Work> norm(Desk& d, bool backward) {
   Backend& b = *d.backend;
   const auto size = static_cast<double>(x.size());
   if (backward)
-    return {[=, &b, &d] { b.rms_norm_backward(x, d.gain, rstd, y, dx); }, bytes(4 * size)};
-  return {[=, &b, &d] { b.rms_norm(x, d.gain, y, rstd); }, bytes(2 * size)};
+    return {[=, &b, &d] { b.rms_norm_backward(x, d.gain, rstd, y, dx, {}); }, bytes(4 * size)};
+  return {[=, &b, &d] { b.rms_norm(x, {}, d.gain, y, rstd); }, bytes(2 * size)};
 }
 
 std::pair<Call, Work> loss(Desk& d) {

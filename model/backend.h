@@ -79,15 +79,16 @@ class Backend {
 
   // --- elementwise
   virtual void fill(View y, double value) = 0;  // y = value
-  virtual void add(View x, View y) = 0;         // y += x
-  virtual void copy(View x, View y) = 0;        // y = x, rounded to the type of y
   // x[t] = table[token[t]] (+ positions[t mod S]); positions may be empty
   virtual void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) = 0;
   virtual void embed_backward(View token, std::int64_t seq, View dx, Weight table,
                               Weight positions) = 0;
+  // The residual stream and its norm, one pass: x += residual (unless empty), then
   // y = x * rstd * gain, rstd = 1/sqrt(mean_j x_j^2 + 1e-6) [T,1] (RMSNorm, 1910.07467)
-  virtual void rms_norm(View x, Weight gain, View y, View rstd) = 0;
-  virtual void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx /* += */) = 0;
+  virtual void rms_norm(View x, View residual, Weight gain, View y, View rstd) = 0;
+  // dx += the gradient of x, then rounded = dx (unless empty), in the type of that view
+  virtual void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx,
+                                 View rounded) = 0;
   // y = a(up), or a(gate) * up when gate is not empty (GLU family, 2002.05202)
   virtual void activate(Activation a, View up, View gate, View y) = 0;
   virtual void activate_backward(Activation a, View up, View gate, View dy, View dup,

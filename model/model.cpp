@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <cmath>
+#include <utility>
 
 namespace moebius {
 namespace {
@@ -37,9 +38,13 @@ struct Model::Site {
   std::unique_ptr<Layer> layer;
 };
 
+struct Model::Normed {
+  View x, h, rstd;  // the residual stream [T, D], norm(x) [T, D], [T, 1]
+};
+
 struct Model::Saved {
   const Site* site = nullptr;
-  View x, h, rstd;                // input [T, D], norm(x) [T, D], [T, 1]
+  Normed in;
   const void* context = nullptr;  // of the layer
   const Saved* previous = nullptr;
 };
@@ -70,31 +75,33 @@ Model::Model(const Spec& spec, const TokenShape& shape, std::int64_t vocab, cons
 
 Model::~Model() = default;
 
-View Model::forward(Step& step, View token, const Saved** last) const {
-  Backend& backend = step.backend;
+// x += residual, and its norm.
+Model::Normed Model::norm(Step& step, View x, View residual, Weight gain) {
+  const Normed result = {x, step.keep(x.rows, x.cols), step.keep_exact(x.rows, 1)};
+  step.backend.rms_norm(x, residual, gain, result.h, result.rstd);
+  return result;
+}
+
+Model::Normed Model::forward(Step& step, View token, const Saved** last) const {
   const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
-  View x = step.arena.save(backend.dtype(), rows, width);
-  backend.embed(token, step.shape.seq, table_, positions_, x);
+  View x = step.arena.save(step.backend.dtype(), rows, width);
+  step.backend.embed(token, step.shape.seq, table_, positions_, x);
+  View residual;  // what the next norm adds to x
+  View y = step.training() ? View{} : step.scratch_exact(rows, width);
   for (const Site& site : sites_) {
     const Arena::Scope scope(step.arena);
     Saved& saved = step.arena.context<Saved>();
     saved.site = &site;
-    saved.x = x;
-    saved.h = step.keep(rows, width);
-    saved.rstd = step.keep_exact(rows, 1);
-    backend.rms_norm(x, site.gain, saved.h, saved.rstd);
-    const View y = step.keep_exact(rows, width);
-    saved.context = site.layer->forward(step, saved.h, y);
-    if (!step.training()) {
-      backend.add(y, x);
-      continue;
-    }
-    backend.add(x, y);  // backward needs x, so the stream goes on in y
-    x = y;
+    saved.in = norm(step, x, residual, site.gain);
+    if (step.training()) y = step.keep_exact(rows, width);
+    saved.context = site.layer->forward(step, saved.in.h, y);
+    residual = y;
+    if (!step.training()) continue;
+    std::swap(x, residual);  // backward needs x, so the stream goes on in y
     saved.previous = *last;
     *last = &saved;
   }
-  return x;
+  return norm(step, x, residual, final_gain_);
 }
 
 void Model::run(Step& step, const TokenBatch& batch, double loss_scale, View loss) const {
@@ -103,23 +110,22 @@ void Model::run(Step& step, const TokenBatch& batch, double loss_scale, View los
   Backend& backend = step.backend;
   const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
   const Saved* last = nullptr;
-  const View x = forward(step, batch.token, &last);
-  const View h = step.keep(rows, width);
-  const View rstd = step.keep_exact(rows, 1);
-  backend.rms_norm(x, final_gain_, h, rstd);
-  if (!step.training()) return backend.cross_entropy(h, table_, batch.target, 0, loss, View{});
+  const Normed out = forward(step, batch.token, &last);
+  if (!step.training()) return backend.cross_entropy(out.h, table_, batch.target, 0, loss, View{});
 
   const View dh = step.scratch_exact(rows, width);  // of the norm's output, sub-layer by sub-layer
   const View dx = step.scratch_exact(rows, width);  // of the residual stream
-  const View dy = dx.dtype == backend.operand() ? dx : step.scratch(rows, width);
-  backend.cross_entropy(h, table_, batch.target, loss_scale, loss, dh);
+  // x' = x + f(norm(x)): the stream's gradient passes on unchanged and, rounded, is f's dy.
+  const bool exact = dx.dtype == backend.operand();
+  const View rounded = exact ? View{} : step.scratch(rows, width), dy = exact ? dx : rounded;
+  backend.cross_entropy(out.h, table_, batch.target, loss_scale, loss, dh);
   backend.fill(dx, 0);
-  backend.rms_norm_backward(x, final_gain_, rstd, dh, dx);
+  backend.rms_norm_backward(out.x, final_gain_, out.rstd, dh, dx, rounded);
   for (const Saved* saved = last; saved != nullptr; saved = saved->previous) {
-    // x' = x + f(norm(x)): the stream's gradient passes on unchanged and is f's dy.
-    if (dy.data != dx.data) backend.copy(dx, dy);
-    saved->site->layer->backward(step, saved->context, saved->h, dy, dh);
-    backend.rms_norm_backward(saved->x, saved->site->gain, saved->rstd, dh, dx);
+    const Normed& in = saved->in;
+    saved->site->layer->backward(step, saved->context, in.h, dy, dh);
+    const bool first = saved->previous == nullptr;  // the embedding takes dx as it is
+    backend.rms_norm_backward(in.x, saved->site->gain, in.rstd, dh, dx, first ? View{} : rounded);
   }
   backend.embed_backward(batch.token, step.shape.seq, dx, table_, positions_);
 }
@@ -128,11 +134,8 @@ void Model::logits(Step& step, View token, View logits) const {
   MOEBIUS_CHECK(!step.training(), "[model] logits are for evaluation modes");
   step.arena.reset();
   const Arena::Scope scope(step.arena);
-  const View x = forward(step, token, nullptr);
-  const View h = step.scratch(x.rows, x.cols);
-  const View rstd = step.scratch_exact(x.rows, 1);
-  step.backend.rms_norm(x, final_gain_, h, rstd);
-  step.backend.matmul_dx(h, table_, logits, false);  // h table^T
+  const Normed out = forward(step, token, nullptr);
+  step.backend.matmul_dx(out.h, table_, logits, false);  // h table^T
 }
 
 }  // namespace moebius

@@ -39,11 +39,13 @@ class Model {
   const Spec& spec() const { return spec_; }
 
  private:
-  struct Site;   // one sub-layer: its layer and the gain of its norm
-  struct Saved;  // what its forward leaves for backward, linked to the sub-layer before
-  // Embedding and all sub-layers: the residual stream [T, D]; `last` is the newest Saved of the
-  // chain (nullptr when not training).
-  View forward(Step& step, View token, const Saved** last) const;
+  struct Site;    // one sub-layer: its layer and the gain of its norm
+  struct Normed;  // the residual stream at some place, and its norm
+  struct Saved;   // what its forward leaves for backward, linked to the sub-layer before
+  static Normed norm(Step& step, View x, View residual, Weight gain);
+  // Embedding, all sub-layers and the last norm; `last` is the newest Saved of the chain (nullptr
+  // when not training).
+  Normed forward(Step& step, View token, const Saved** last) const;
 
   Spec spec_;
   std::int64_t vocab_, moe_sublayers_ = 0;

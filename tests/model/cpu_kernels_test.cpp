@@ -25,18 +25,12 @@ void each_size(const Body& body) {
     }
 }
 
-TEST(CpuElementwise, FillAndAddAgree) {
+TEST(CpuElementwise, FillAgrees) {
   each_size([](std::int64_t tokens, std::int64_t width) {
     expect_agreement([&](Lab& lab) {
-      const View x = lab.random(tokens, width), y = lab.random(tokens, width);
       const View z = lab.nan(tokens, width);
-      lab->add(x, y);
       lab->fill(z, 0.5);
-      lab->add(y, z);
       lab.show(z);
-      const View copy = lab.operand_nan(tokens, width);
-      lab->copy(x, copy);
-      lab.show(copy);
     });
   });
 }
@@ -89,18 +83,23 @@ TEST(CpuElementwise, ExtremeInputsStayFinite) {
 }
 
 TEST(CpuNorm, RmsNormAgrees) {
-  each_size([](std::int64_t tokens, std::int64_t width) {
-    expect_agreement([&](Lab& lab) {
-      const Weight gain = lab.kernels().declare("gain", 1, width, 1, Role::Vector);
-      lab.kernels().attach();
-      const View x = lab.random(tokens, width), rstd = lab.nan(tokens, 1);
-      const View y = lab.operand_nan(tokens, width), dx = lab.random(tokens, width);
-      lab->rms_norm(x, gain, y, rstd);
-      lab->rms_norm_backward(x, gain, rstd, lab.random(tokens, width), dx);
-      for (const View& view : {y, rstd, dx}) lab.show(view);
-      lab.show_gradients();
+  for (const bool fused : {false, true})  // with a residual to add, and with a copy of dx
+    each_size([fused](std::int64_t tokens, std::int64_t width) {
+      SCOPED_TRACE(fused ? "fused" : "alone");
+      expect_agreement([&](Lab& lab) {
+        const Weight gain = lab.kernels().declare("gain", 1, width, 1, Role::Vector);
+        lab.kernels().attach();
+        const View x = lab.random(tokens, width), rstd = lab.nan(tokens, 1);
+        const View y = lab.operand_nan(tokens, width), dx = lab.random(tokens, width);
+        const View residual = fused ? lab.random(tokens, width) : View{};
+        const View rounded = fused ? lab.operand_nan(tokens, width) : View{};
+        lab->rms_norm(x, residual, gain, y, rstd);
+        lab->rms_norm_backward(x, gain, rstd, lab.random(tokens, width), dx, rounded);
+        for (const View& view : {x, y, rstd, dx}) lab.show(view);
+        if (fused) lab.show(rounded);
+        lab.show_gradients();
+      });
     });
-  });
 }
 
 TEST(CpuNorm, SoftmaxAgrees) {

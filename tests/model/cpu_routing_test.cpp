@@ -132,8 +132,11 @@ TEST(CpuRouting, ExpertChoiceAgrees) {
                                               c.experts, 0);
             lab->choose_tokens(probs, c.groups, capacity, {}, 0.9, r);
             lab.show(lab.kernels().value(threshold));  // left alone
-            const View moved = lab.random(c.tokens, c.experts, 0.01);
-            lab->add(probs, moved);
+            const std::vector<double> before = lab.kernels().read(probs);
+            std::vector<double> shifted = Kernels::normals(probs.size(), 3);
+            for (std::size_t i = 0; i < shifted.size(); ++i)
+              shifted[i] = 0.01 * shifted[i] + before[i];
+            const View moved = lab.matrix(c.tokens, c.experts, shifted);
             for (const View& scores : {moved, probs}) {
               lab->choose_tokens(scores, c.groups, capacity, threshold, 0.9, r);
               lab.show(lab.kernels().value(threshold));

@@ -59,12 +59,14 @@ TEST(RmsNorm, BackwardIsTheGradient) {
   k.attach();
   const View x = k.random(4, 5, 1), y = k.matrix(4, 5), rstd = k.matrix(4, 1);
   const View dy = k.random(4, 5, 2), dx = k.matrix(4, 5, kBefore);
+  const View copy = k.matrix(4, 5, kGarbage);
   const auto loss = [&] {
-    k->rms_norm(x, gain, y, rstd);
+    k->rms_norm(x, {}, gain, y, rstd);
     return k.dot(y, dy);
   };
   loss();
-  k->rms_norm_backward(x, gain, rstd, dy, dx);
+  k->rms_norm_backward(x, gain, rstd, dy, dx, copy);
+  EXPECT_EQ(k.read(copy), k.read(dx));
   EXPECT_TRUE(check_gradient(k, x, loss, k.read(dx, kBefore)));
   EXPECT_TRUE(check_gradient(k, k.value(gain), loss, k.gradient(gain)));
 }

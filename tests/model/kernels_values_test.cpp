@@ -30,9 +30,13 @@ TEST(RmsNorm, HandValue) {
   k.attach();
   k.write(k.value(gain), {1, 2});
   const View x = k.matrix(1, 2, {3, 4}), y = k.matrix(1, 2), rstd = k.matrix(1, 1);
-  k->rms_norm(x, gain, y, rstd);
+  k->rms_norm(x, {}, gain, y, rstd);
   const double r = 1 / std::sqrt(12.5 + 1e-6);
   EXPECT_THAT(k.read(rstd), near(1e-15, {r}));
+  EXPECT_THAT(k.read(y), near(1e-14, {3 * r, 8 * r}));
+  const View stream = k.matrix(1, 2, {1, 5}), residual = k.matrix(1, 2, {2, -1});
+  k->rms_norm(stream, residual, gain, y, rstd);
+  EXPECT_THAT(k.read(stream), ElementsAre(3, 4));
   EXPECT_THAT(k.read(y), near(1e-14, {3 * r, 8 * r}));
 }
 

@@ -32,14 +32,12 @@ class Cpu final : public Backend {
 
   // elementwise.cpp
   void fill(View y, double value) override;
-  void add(View x, View y) override;
-  void copy(View x, View y) override;
   void activate(Activation a, View up, View gate, View y) override;
   void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
 
   // norm.cpp
-  void rms_norm(View x, Weight gain, View y, View rstd) override;
-  void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx) override;
+  void rms_norm(View x, View residual, Weight gain, View y, View rstd) override;
+  void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx, View rounded) override;
   void softmax(View logits, View probs) override;
   void softmax_backward(View probs, View dprobs, View dlogits) override;
 

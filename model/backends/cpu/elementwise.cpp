@@ -158,15 +158,6 @@ void set_rows(const Floats& y, float value) {
   });
 }
 
-void add_rows(const Floats& x, const Floats& y) {
-  each_line(x.dense() && y.dense(), y.rows, y.cols,
-            [&](std::int64_t row, std::int64_t n) HWY_ATTR { add_to(x.row(row), y.row(row), n); });
-}
-
-void store_rows(const Floats& x, const View& y) {
-  typed(y.dtype, [&]<class T>() { copy_rows<T>(x, y); });
-}
-
 }  // namespace moebius::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -177,8 +168,6 @@ namespace {
 HWY_EXPORT(activate_rows);
 HWY_EXPORT(activate_rows_backward);
 HWY_EXPORT(set_rows);
-HWY_EXPORT(add_rows);
-HWY_EXPORT(store_rows);
 
 template <class T>
 void fill_rows(const Matrix<T>& y, double value) {
@@ -193,24 +182,6 @@ void Cpu::fill(View y, double value) {
   const Floats to = y;
   crew_.rows(to.rows, to.cols,
              [&](std::int64_t begin, std::int64_t end) { fill_rows(to.slice(begin, end), value); });
-}
-
-void Cpu::add(View x, View y) {
-  const Floats from = x, to = y;
-  check_shape(from, to.rows, to.cols, "add x");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(add_rows);
-  crew_.rows(to.rows, to.cols, [&](std::int64_t begin, std::int64_t end) {
-    kernel(from.slice(begin, end), to.slice(begin, end));
-  });
-}
-
-void Cpu::copy(View x, View y) {
-  const Floats from = x;
-  check_shape(from, y.rows, y.cols, "copy x");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(store_rows);
-  crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
-    kernel(from.slice(begin, end), rows(y, begin, end));
-  });
 }
 
 void Cpu::activate(Activation a, View up, View gate, View y) {

@@ -11,15 +11,30 @@
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
 
-// y = x rstd gain, rstd = 1 / sqrt(mean_d x_d^2 + 1e-6) (RMSNorm, 1910.07467).
-// x, y: [rows, D], gain: [1, D], rstd: [rows, 1].
+// to += from. -> sum of its squares
+HWY_INLINE float add_and_square(const float* from, float* to, std::int64_t n) {
+  Vec sum = zero();
+  each(n, [&](auto part, std::int64_t i) HWY_ATTR {
+    const Vec x = hn::Add(part.load(from + i), part.load(to + i));
+    part.store(x, to + i);
+    sum = hn::MulAdd(x, x, sum);
+  });
+  return sum_of(sum);
+}
+
+// x += residual; y = x rstd gain, rstd = 1 / sqrt(mean_d x_d^2 + 1e-6) (RMSNorm, 1910.07467).
+// x, residual (or empty), y: [rows, D], gain: [1, D], rstd: [rows, 1]. The second look at a row
+// finds it in L1.
 template <class T>
-void norm_typed(const Floats& x, const float* gain, const Matrix<T>& y, const Floats& rstd) {
+void norm_typed(const Floats& x, const Floats& residual, const float* gain, const Matrix<T>& y,
+                const Floats& rstd) {
   constexpr float kEpsilon = 1e-6f;
   for (std::int64_t t = 0; t < x.rows; ++t) {
-    const float* from = x.row(t);
+    float* const from = x.row(t);
     T* to = y.row(t);
-    const float mean = dot(from, from, x.cols) / static_cast<float>(x.cols);
+    const float squares =
+        residual.empty() ? dot(from, from, x.cols) : add_and_square(residual.row(t), from, x.cols);
+    const float mean = squares / static_cast<float>(x.cols);
     const float r = 1 / std::sqrt(mean + kEpsilon);
     *rstd.row(t) = r;
     each(x.cols, [&](auto part, std::int64_t d) HWY_ATTR {
@@ -28,17 +43,22 @@ void norm_typed(const Floats& x, const float* gain, const Matrix<T>& y, const Fl
   }
 }
 
-void norm_rows(const Floats& x, const float* gain, const View& y, const Floats& rstd) {
-  typed(y.dtype, [&]<class T>() { norm_typed<T>(x, gain, y, rstd); });
+void norm_rows(const Floats& x, const Floats& residual, const float* gain, const View& y,
+               const Floats& rstd) {
+  typed(y.dtype, [&]<class T>() { norm_typed<T>(x, residual, gain, y, rstd); });
 }
 
-// With xhat = x rstd and u = gain dy: dgain = sum_t dy xhat, dx += rstd (u - xhat mean_d(u xhat)).
-void norm_rows_backward(const Floats& x, const float* gain, const Floats& rstd, const Floats& dy,
-                        const Floats& dx, float* dgain) {
+// With xhat = x rstd and u = gain dy: dgain = sum_t dy xhat, dx += rstd (u - xhat mean_d(u xhat)),
+// rounded = dx unless empty.
+template <class T>
+void norm_backward_typed(const Floats& x, const float* gain, const Floats& rstd, const Floats& dy,
+                         const Floats& dx, const Matrix<T>& rounded, float* dgain) {
+  const bool copies = !rounded.empty();
   std::fill_n(dgain, x.cols, 0.0f);
   for (std::int64_t t = 0; t < x.rows; ++t) {
     const float *from = x.row(t), *grad = dy.row(t);
-    float* to = dx.row(t);
+    float* const to = dx.row(t);
+    T* const copy = rounded.row(t);
     const Vec r = all(*rstd.row(t));
     Vec sum = zero();  // of u xhat
     each(x.cols, [&](auto part, std::int64_t d) HWY_ATTR {
@@ -50,9 +70,17 @@ void norm_rows_backward(const Floats& x, const float* gain, const Floats& rstd, 
     each(x.cols, [&](auto part, std::int64_t d) HWY_ATTR {
       const Vec u = hn::Mul(part.load(gain + d), part.load(grad + d));
       const Vec xhat = hn::Mul(part.load(from + d), r);
-      part.store(hn::MulAdd(r, hn::NegMulAdd(xhat, mean, u), part.load(to + d)), to + d);
+      const Vec whole = hn::MulAdd(r, hn::NegMulAdd(xhat, mean, u), part.load(to + d));
+      part.store(whole, to + d);
+      if (copies) part.store(whole, copy + d);
     });
   }
+}
+
+void norm_rows_backward(const Floats& x, const float* gain, const Floats& rstd, const Floats& dy,
+                        const Floats& dx, const View& rounded, float* dgain) {
+  typed(rounded.dtype,
+        [&]<class T>() { norm_backward_typed<T>(x, gain, rstd, dy, dx, rounded, dgain); });
 }
 
 // p_e = exp(z_e - max z) / sum; logits z, probs p: [rows, E].
@@ -100,28 +128,31 @@ HWY_EXPORT(softmax_rows_backward);
 
 }  // namespace
 
-void Cpu::rms_norm(View x_view, Weight gain_weight, View y, View rstd_view) {
-  const Floats x = x_view, gain = value(gain_weight), rstd = rstd_view;
+void Cpu::rms_norm(View x_view, View residual_view, Weight gain_weight, View y, View rstd_view) {
+  const Floats x = x_view, residual = residual_view, gain = value(gain_weight), rstd = rstd_view;
+  if (!residual.empty()) check_shape(residual, x.rows, x.cols, "rms_norm residual");
   check_shape(y, x.rows, x.cols, "rms_norm y");
   check_shape(gain, 1, x.cols, "rms_norm gain");
   check_shape(rstd, x.rows, 1, "rms_norm rstd");
   const auto kernel = HWY_DYNAMIC_DISPATCH(norm_rows);
   crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
-    kernel(x.slice(begin, end), gain.data, rows(y, begin, end), rstd.slice(begin, end));
+    kernel(x.slice(begin, end), residual.slice(begin, end), gain.data, rows(y, begin, end),
+           rstd.slice(begin, end));
   });
 }
 
 void Cpu::rms_norm_backward(View x_view, Weight gain_weight, View rstd_view, View dy_view,
-                            View dx_view) {
+                            View dx_view, View rounded) {
   const Floats x = x_view, gain = value(gain_weight), rstd = rstd_view, dy = dy_view, dx = dx_view;
   check_shape(dx, x.rows, x.cols, "rms_norm_backward dx");
   check_shape(dy, x.rows, x.cols, "rms_norm_backward dy");
+  if (!rounded.empty()) check_shape(rounded, x.rows, x.cols, "rms_norm_backward rounded");
   const std::int64_t tile = Crew::grain(x.cols), tiles = ceil_div(x.rows, tile);
   float* const partial = crew_.shared(tiles * x.cols);  // dgain of each tile, [tiles, D]
   const auto kernel = HWY_DYNAMIC_DISPATCH(norm_rows_backward);
   crew_.ranges(x.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     kernel(x.slice(begin, end), gain.data, rstd.slice(begin, end), dy.slice(begin, end),
-           dx.slice(begin, end), partial + begin / tile * x.cols);
+           dx.slice(begin, end), rows(rounded, begin, end), partial + begin / tile * x.cols);
   });
   float* const dgain = gradient(gain_weight).data;
   for (std::int64_t i = 0; i < tiles; ++i)

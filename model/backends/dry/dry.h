@@ -25,12 +25,10 @@ class Dry final : public Backend {
   void initialise(Weight, std::uint64_t) override {}
 
   void fill(View, double) override {}
-  void add(View, View) override {}
-  void copy(View, View) override {}
   void embed(View, std::int64_t, Weight, Weight, View) override {}
   void embed_backward(View, std::int64_t, View, Weight, Weight) override {}
-  void rms_norm(View, Weight, View, View) override {}
-  void rms_norm_backward(View, Weight, View, View, View) override {}
+  void rms_norm(View, View, Weight, View, View) override {}
+  void rms_norm_backward(View, Weight, View, View, View, View) override {}
   void activate(Activation, View, View, View) override {}
   void activate_backward(Activation, View, View, View, View, View) override {}
 

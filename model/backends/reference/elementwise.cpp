@@ -104,20 +104,6 @@ void Reference::fill(View y, double value) {
   });
 }
 
-void Reference::add(View x, View y) {
-  typed(y.dtype, [&]<class T>() {
-    const Matrix<T> from = x, to = y;
-    check_shape(from, to.rows, to.cols, "add x");
-    for (std::int64_t i = 0; i < to.rows; ++i)
-      for (std::int64_t j = 0; j < to.cols; ++j) to(i, j) += from(i, j);
-  });
-}
-
-void Reference::copy(View x, View y) {
-  fill(y, 0);
-  add(x, y);
-}
-
 void Reference::embed(View token, std::int64_t seq, Weight table, Weight positions, View x) {
   typed([&]<class T>() { embed_rows<T>(token, seq, value(table), value(positions), x); });
 }

@@ -8,14 +8,16 @@ namespace {
 
 constexpr double kNormEpsilon = 1e-6;
 
-// y = x rstd gain, rstd = 1 / sqrt(mean_d x_d^2 + 1e-6) (RMSNorm, 1910.07467).
-// x, y: [T, D], gain: [1, D], rstd: [T, 1].
+// x += residual; y = x rstd gain, rstd = 1 / sqrt(mean_d x_d^2 + 1e-6) (RMSNorm, 1910.07467).
+// x, residual (or empty), y: [T, D], gain: [1, D], rstd: [T, 1].
 template <class T>
-void rms_norm_rows(Matrix<T> x, Matrix<T> gain, Matrix<T> y, Matrix<T> rstd) {
+void rms_norm_rows(Matrix<T> x, Matrix<T> residual, Matrix<T> gain, Matrix<T> y, Matrix<T> rstd) {
+  if (!residual.empty()) check_shape(residual, x.rows, x.cols, "rms_norm residual");
   check_shape(y, x.rows, x.cols, "rms_norm y");
   check_shape(gain, 1, x.cols, "rms_norm gain");
   check_shape(rstd, x.rows, 1, "rms_norm rstd");
   for (std::int64_t t = 0; t < x.rows; ++t) {
+    for (std::int64_t d = 0; d < residual.cols; ++d) x(t, d) += residual(t, d);
     double sum = 0;
     for (std::int64_t d = 0; d < x.cols; ++d) sum += double(x(t, d)) * x(t, d);
     const double r = 1 / std::sqrt(sum / static_cast<double>(x.cols) + kNormEpsilon);
@@ -28,6 +30,7 @@ void rms_norm_rows(Matrix<T> x, Matrix<T> gain, Matrix<T> y, Matrix<T> rstd) {
 template <class T>
 void rms_norm_rows_backward(Matrix<T> x, Matrix<T> gain, Matrix<T> rstd, Matrix<T> dy, Matrix<T> dx,
                             Matrix<T> dgain) {
+  check_shape(dy, x.rows, x.cols, "rms_norm_backward dy");
   check_shape(dx, x.rows, x.cols, "rms_norm_backward dx");
   for (std::int64_t t = 0; t < x.rows; ++t) {
     const double r = rstd(t, 0);
@@ -69,13 +72,17 @@ void softmax_rows_backward(Matrix<T> probs, Matrix<T> dprobs, Matrix<T> dlogits)
 
 }  // namespace
 
-void Reference::rms_norm(View x, Weight gain, View y, View rstd) {
-  typed([&]<class T>() { rms_norm_rows<T>(x, value(gain), y, rstd); });
+void Reference::rms_norm(View x, View residual, Weight gain, View y, View rstd) {
+  typed([&]<class T>() { rms_norm_rows<T>(x, residual, value(gain), y, rstd); });
 }
 
-void Reference::rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx) {
-  typed(
-      [&]<class T>() { rms_norm_rows_backward<T>(x, value(gain), rstd, dy, dx, gradient(gain)); });
+void Reference::rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx, View rounded) {
+  typed([&]<class T>() {
+    rms_norm_rows_backward<T>(x, value(gain), rstd, dy, dx, gradient(gain));
+    const Matrix<T> from = dx, to = rounded;  // operands are not rounded here
+    if (!to.empty()) check_shape(to, from.rows, from.cols, "rms_norm_backward rounded");
+    for (std::int64_t t = 0; t < to.rows; ++t) std::copy_n(from.row(t), to.cols, to.row(t));
+  });
 }
 
 void Reference::softmax(View logits, View probs) {

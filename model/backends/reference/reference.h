@@ -28,8 +28,6 @@ class Reference final : public Backend {
 
   // elementwise.cpp
   void fill(View y, double value) override;
-  void add(View x, View y) override;
-  void copy(View x, View y) override;
   void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) override;
   void embed_backward(View token, std::int64_t seq, View dx, Weight table,
                       Weight positions) override;
@@ -37,8 +35,8 @@ class Reference final : public Backend {
   void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
 
   // norm.cpp
-  void rms_norm(View x, Weight gain, View y, View rstd) override;
-  void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx) override;
+  void rms_norm(View x, View residual, Weight gain, View y, View rstd) override;
+  void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx, View rounded) override;
   void softmax(View logits, View probs) override;
   void softmax_backward(View probs, View dprobs, View dlogits) override;
 
