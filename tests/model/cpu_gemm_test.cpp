@@ -126,6 +126,58 @@ TEST(Gemm, IsTheProductOfRoundedFactors) {
   });
 }
 
+// Parts of a packed factor: prefixes and suffixes of its rows and columns, a depth rounded up.
+TEST(Gemm, TakesPartsOfAPackedFactor) {
+  struct Case {
+    std::int64_t rows, cols, down, right, depth, width;
+  };
+  constexpr Case kCases[] = {{16, 40, 0, 0, 16, 40},     {130, 70, 0, 0, 130, 70},
+                             {130, 70, 0, 0, 96, 33},    {130, 70, 0, 0, 160, 70},
+                             {130, 200, 64, 64, 32, 65}, {131, 200, 128, 192, 32, 8},
+                             {700, 65, 64, 0, 636, 64},  {15, 129, 0, 128, 32, 1}};
+  constexpr Dtype kTypes[] = {Dtype::F32, Dtype::BF16};
+  each_instruction_set([&] {
+    Rng rng(5);
+    for (std::uint64_t i = 0; i < 96; ++i) {
+      const Case s = kCases[i % std::size(kCases)];
+      const auto flip = [&] { return rng.below(2) == 1; };
+      const bool across = flip(), left_across = flip(), accumulate = flip();
+      const Dtype type = kTypes[flip()], left_type = kTypes[flip()], operand = kTypes[flip()];
+      const Dtype to = kTypes[operand == Dtype::BF16 && flip()];
+      const std::int64_t m = i % 3 == 0 ? 64 : 1 + static_cast<std::int64_t>(rng.below(70));
+      SCOPED_TRACE(fmt::format("case {}: [{}, {}]{} from {}, {}: {} as {} into {}", i, m, s.depth,
+                               left_across ? "^T" : "", s.down, s.right, dtype_text(left_type),
+                               dtype_text(operand), dtype_text(to)));
+      Kernels k("cpu", "fp32");
+      Scratch scratch, memory;
+      const Numbers a(k, left_type, left_across ? s.depth : m, left_across ? m : s.depth, i % 3, i);
+      const Numbers b(k, type, across ? s.cols : s.rows, across ? s.rows : s.cols, i % 2, i + 1);
+      const Numbers c(k, to, m, s.width, i % 4, i + 2);
+      if (!accumulate) k.write(c.view, Kernels::constant(c.view.size(), std::nan("")));
+      const Factor right(b.view, across);
+      const cpu::Packed packed =
+          cpu::pack(right, operand, memory.floats(cpu::packed_floats(s.rows, s.cols, operand)));
+      gemm({a.view, left_across}, packed.from(s.down, s.right), c.view,
+           {.operand = operand, .scale = 2, .accumulate = accumulate}, scratch);
+      const std::vector<double> got = k.read(c.view);
+      for (std::int64_t row = 0; row < m; ++row)
+        for (std::int64_t j = 0; j < s.width; ++j) {
+          double sum = accumulate ? c.at(row, j) : 0, size = std::abs(sum);
+          for (std::int64_t d = 0; d < std::min(s.depth, s.rows - s.down); ++d) {
+            const std::int64_t y = s.down + d, x = s.right + j;
+            const double term = 2 * as_operand(left_across ? a.at(d, row) : a.at(row, d), operand) *
+                                as_operand(across ? b.at(x, y) : b.at(y, x), operand);
+            sum += term;
+            size += std::abs(term);
+          }
+          const double rounding = to == Dtype::BF16 ? std::abs(sum) / 256 : 0;
+          ASSERT_NEAR(got[static_cast<std::size_t>(row * s.width + j)], sum, rounding + 1e-6 * size)
+              << row << ", " << j;
+        }
+    }
+  });
+}
+
 TEST(Gemm, RoutersAreNotRounded) {
   Kernels k("cpu", "bf16");
   const Weight hidden = k.declare("hidden", 40, 8);
@@ -180,10 +232,20 @@ TEST(Gemm, RowsStandAlone) {
       const View a = k.random(40, 600, 1), b = k.random(600, 300, 2), c = k.matrix(40, 300);
       gemm(a, b, c, {.operand = operand}, scratch);
       const std::vector<double> all = k.read(c);
+      Scratch memory;
+      const cpu::Packed packed =
+          cpu::pack(b, operand, memory.floats(cpu::packed_floats(600, 300, operand)));
+      const View c_packed = k.matrix(40, 300);
+      gemm(a, packed, c_packed, {.operand = operand}, scratch);
+      const std::vector<double> all_packed = k.read(c_packed);
       for (const std::int64_t rows : {1, 2, 5, 6, 11, 39}) {
         const View part = k.matrix(rows, 300);
         gemm(a.row_range(40 - rows, rows), b, part, {.operand = operand}, scratch);
         EXPECT_EQ(k.read(part), std::vector<double>(all.end() - rows * 300, all.end())) << rows;
+        gemm(a.row_range(40 - rows, rows), packed, part, {.operand = operand}, scratch);
+        EXPECT_EQ(k.read(part),
+                  std::vector<double>(all_packed.end() - rows * 300, all_packed.end()))
+            << rows;
       }
     }
   });

@@ -202,19 +202,24 @@ void multiply_block(const Left& left, const Chunk& chunk, std::byte* sums, const
   if (chunk.last) finish_block(sums, t, at);
 }
 
-// All of c, from panels of b.
-void multiply(const Left& left, const std::byte* b, std::int64_t steps, std::byte* sums,
+// Panels of the right factor: bytes from one to the next.
+struct Right {
+  const std::byte* first;
+  std::int64_t panel;
+};
+
+// All of c.
+void multiply(const Left& left, const Right& right, std::int64_t steps, std::byte* sums,
               const Target& t) {
-  const std::int64_t panel = steps * 2 * kTileBytes;
   std::int64_t configured = 0;
   for (std::int64_t i = 0; i < t.c.rows; i += kBlock) {
     const std::int64_t rows = std::min(kBlock, t.c.rows - i);
     if (rows != configured) configure(configured = rows);
     const std::byte* const a = left.first + i / kTile * left.tile;
     for (std::int64_t k = 0; k < std::max<std::int64_t>(1, steps); k += kChunk) {
-      Chunk chunk = {a + k * left.step, b + k * 2 * kTileBytes, std::min(kChunk, steps - k), k == 0,
-                     k + kChunk >= steps};
-      for (std::int64_t j = 0; j < t.c.cols; j += kBlock, chunk.b += panel) {
+      Chunk chunk = {a + k * left.step, right.first + k * 2 * kTileBytes,
+                     std::min(kChunk, steps - k), k == 0, k + kChunk >= steps};
+      for (std::int64_t j = 0; j < t.c.cols; j += kBlock, chunk.b += right.panel) {
         const Place at = {i, j, rows, std::min(kBlock, t.c.cols - j)};
         std::byte* const place = sums + (steps > kChunk ? j / kBlock * 4 * kTileBytes : 0);
         const auto block = rows > kTile
@@ -246,6 +251,32 @@ bool reads_as_is(const Factor& a, std::int64_t n) {
   return !a.transposed && a.view.dtype == Dtype::BF16 &&
          (a.view.ld * 2 % 1024 != 0 || n <= 2 * kBlock);
 }
+
+// `a` where it lies, or a copy.
+Left place_left(const Factor& a, bool as_is, std::byte* copy) {
+  if (as_is) return {a.view.data, a.view.ld * 2, 64, kTile * a.view.ld * 2};
+  if (a.transposed)
+    pack_left_transposed(a.view, copy);
+  else
+    pack_left(a.view, copy);
+  return {copy, 64, kTileBytes, ceil_div(a.cols(), kDepth) * kTileBytes};
+}
+
+// Rows [top, top + rows) of a factor, elements [first, first + count) of the summed dimension.
+Factor part_of(const Factor& a, std::int64_t top, std::int64_t rows, std::int64_t first,
+               std::int64_t count) {
+  if (a.transposed) return transpose(a.view.row_range(first, count).columns(top, rows));
+  return a.view.row_range(top, rows).columns(first, count);
+}
+
+void pack_factor(const Factor& b, std::byte* to) {
+  if (b.transposed)
+    pack_right_transposed(b.view, to);
+  else
+    pack_right(b.view, to);
+}
+
+bool is_far(const View& c) { return c.rows * c.ld * size_of(c.dtype) > (1 << 20); }
 
 bool permitted() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl (Linux 5.16)
@@ -281,27 +312,50 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
     std::byte* const copy = sums + strip * kBlock * 4;
     for (std::int64_t top = 0; top < m; top += height) {
       const std::int64_t rows = std::min(height, m - top);
-      Left left = {copy, 64, kTileBytes, steps * kTileBytes};
-      if (as_is) {
-        const std::int64_t row = a.view.ld * 2;
-        left = {a.view.data + top * row + first * 2, row, 64, kTile * row};
-      } else if (a.transposed) {
-        pack_left_transposed(a.view.row_range(first, count).columns(top, rows), copy);
-      } else {
-        pack_left(a.view.row_range(top, rows).columns(first, count), copy);
-      }
+      const Left left = place_left(part_of(a, top, rows, first, count), as_is, copy);
       for (std::int64_t j = 0; j < n; j += strip) {
         const std::int64_t cols = std::min(strip, n - j);
-        if (b.transposed)
-          pack_right_transposed(b.view.row_range(j, cols).columns(first, count), right);
-        else
-          pack_right(b.view.row_range(first, count).columns(j, cols), right);
+        const Factor columns = part_of(transpose(b), j, cols, first, count);
+        pack_factor(transpose(columns), right);
         fence();
-        multiply(left, right, steps, sums,
+        multiply(left, {right, steps * 2 * kTileBytes}, steps, sums,
                  {c.row_range(top, rows).columns(j, cols), options.scale,
-                  options.accumulate || first > 0, c.rows * c.ld * size_of(c.dtype) > (1 << 20)});
+                  options.accumulate || first > 0, is_far(c)});
       }
     }
+  }
+  _tile_release();
+}
+
+std::int64_t packed_floats(std::int64_t k, std::int64_t n) {
+  return round_up(k, kDepth) / 2 * round_up(n, kBlock);
+}
+
+void pack(const Factor& b, float* memory) { pack_factor(b, reinterpret_cast<std::byte*>(memory)); }
+
+std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k) {
+  const std::int64_t depth = round_up(k, kDepth);
+  return depth / 2 * packed_rows(m, depth) + round_up(n, kBlock) * kBlock;
+}
+
+void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
+          Scratch& scratch) {
+  const std::int64_t m = a.rows(), k = a.cols(), steps = ceil_div(k, kDepth);
+  const std::int64_t panel = ceil_div(b.rows, kDepth) * 2 * kTileBytes;
+  const bool as_is = k % kDepth == 0 && reads_as_is(a, c.cols);
+  const std::int64_t height = as_is ? m : packed_rows(m, steps * kDepth);
+  auto* const sums =
+      reinterpret_cast<std::byte*>(scratch.floats(packed_gemm_scratch(m, c.cols, k)));
+  const Right right = {reinterpret_cast<const std::byte*>(b.memory) + b.col / kBlock * panel +
+                           b.row / kDepth * 2 * kTileBytes,
+                       panel};
+  for (std::int64_t top = 0; top < m; top += height) {
+    const std::int64_t rows = std::min(height, m - top);
+    const Left left = place_left(part_of(a, top, rows, 0, k), as_is,
+                                 sums + round_up(c.cols, kBlock) * kBlock * 4);
+    fence();
+    multiply(left, right, steps, sums,
+             {c.row_range(top, rows), options.scale, options.accumulate, is_far(c)});
   }
   _tile_release();
 }
@@ -333,6 +387,10 @@ namespace moebius::cpu::amx {
 bool available() { return false; }
 void gemm(const Factor&, const Factor&, const View&, const GemmOptions&, Scratch&) {}
 std::int64_t gemm_scratch(std::int64_t, std::int64_t, std::int64_t, Dtype) { return 0; }
+void pack(const Factor&, float*) {}
+std::int64_t packed_floats(std::int64_t, std::int64_t) { return 0; }
+void gemm(const Factor&, const Packed&, const View&, const GemmOptions&, Scratch&) {}
+std::int64_t packed_gemm_scratch(std::int64_t, std::int64_t, std::int64_t) { return 0; }
 double multiply_registers(std::int64_t) { return 0; }
 
 }  // namespace moebius::cpu::amx

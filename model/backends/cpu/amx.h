@@ -16,6 +16,12 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
           Scratch& scratch);
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype c);
 
+void pack(const Factor& b, float* memory);
+std::int64_t packed_floats(std::int64_t k, std::int64_t n);
+void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
+          Scratch& scratch);
+std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k);
+
 // Multiplies tiles in registers, `rounds` times; -> FLOPs done. For the roofline.
 double multiply_registers(std::int64_t rounds);
 

@@ -1,8 +1,40 @@
-#include <cmath>
-
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
 #include "model/backends/shared.h"
+
+#ifndef MOEBIUS_CPU_ATTENTION_BLOCK_
+#define MOEBIUS_CPU_ATTENTION_BLOCK_
+namespace moebius::cpu {
+
+constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
+constexpr std::int64_t kRows = 64;   // queries of a block forward, keys backward
+constexpr std::int64_t kFront = 16;  // unused numbers before those by distance: a vector's worth
+
+// z = q k^T of some queries of a head and all keys up to the last of them: query i of the block
+// sees keys 0 .. first + i. Becomes p in place, row by row, in the type of operands.
+struct Forward {
+  Floats z;
+  std::int64_t padded;  // columns of p
+  Dtype operand;
+  std::int64_t first;
+  float scale;        // of z; exponents are those of 2
+  const float* bias;  // bias[j - i] log2 e is that of key j for query i; null without a bias
+};
+
+// z = k q^T, dp = v do^T of some keys and all queries from the first of them on: key i is seen by
+// queries i ... They become p and dz.
+struct Backward {
+  Floats z, dp;
+  std::int64_t padded;
+  Dtype operand;
+  float scale;
+  const float *lse, *delta;  // of the queries; lse in powers of 2
+  const float* bias;         // of distance j - i, as above
+  float* dbias;
+};
+
+}  // namespace moebius::cpu
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/attention.cpp"
@@ -13,60 +45,138 @@
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
 
-// A block of queries of one head against all keys up to its end. Query i of the block sees keys
-// 0 .. first + i. bias[j - i] is that of key j for query i of the block; null without a bias.
+// 2^x, for x below 126; 2^-126 below that, a NaN stays one. Relative error 1e-7, and 4e-6 for what
+// is rounded to bf16. The sum with `kRound` has the nearest integer in its lowest bits.
+template <class T>
+HWY_INLINE Vec exp2_of(Vec x) {
+  const hn::RebindToSigned<Tag> integers;
+  constexpr float kRound = 12582912;  // 1.5 * 2^23
+  x = hn::Max(all(-126.0f), x);       // this order of operands keeps a NaN
+  const Vec shifted = hn::Add(x, all(kRound));
+  const Vec r = hn::Sub(x, hn::Sub(shifted, all(kRound)));
+  Vec p;
+  if constexpr (sizeof(T) == 2) {
+    p = all(9.66636852e-3f);
+    for (const float c : {0.0559219758f, 0.24022349f, 0.693121045f, 1.0f})
+      p = hn::MulAdd(p, r, all(c));
+  } else {
+    p = all(1.33908634e-3f);
+    for (const float c : {9.67603192e-3f, 0.0555035711f, 0.240221075f, 0.693147188f, 1.00000008f})
+      p = hn::MulAdd(p, r, all(c));
+  }
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
+  return hn::BitCast(kTag, hn::Add(hn::BitCast(integers, p), exponent));
+}
 
-// z += bias; -> its maximum.
-HWY_INLINE float add_bias(const float* bias, float* z, std::int64_t n) {
-  if (bias == nullptr) return maximum(z, n);
+// log2(x) to 1e-7, or of itself for large ones; x > 0 and normal. x = 2^k (1 + s), s in
+// [-1/3, 1/3).
+HWY_INLINE Vec log2_of(Vec x) {
+  const hn::RebindToSigned<Tag> integers;
+  const auto bits = hn::BitCast(integers, x);
+  const auto k = hn::ShiftRight<23>(hn::Sub(bits, hn::Set(integers, 0x3f2aaaab)));
+  const Vec s = hn::Sub(hn::BitCast(kTag, hn::Sub(bits, hn::ShiftLeft<23>(k))), all(1.0f));
+  Vec p = all(-0.216992352f);
+  for (const float c : {0.24672696f, -0.237799677f, 0.285604463f, -0.360733577f, 0.480964581f,
+                        -0.721347312f, 1.44269481f})
+    p = hn::MulAdd(p, s, all(c));
+  const Vec log = hn::MulAdd(p, s, hn::ConvertTo(kTag, k));
+  return hn::IfThenElse(hn::IsNaN(x), x, log);
+}
+
+// z = scale z + bias in powers of 2; -> its maximum.
+HWY_INLINE float add_bias(const float* bias, float scale, float* z, std::int64_t n) {
   Vec top = all(kLowest);
+  const Vec factor = all(scale);
   each(n, [&](auto part, std::int64_t j) HWY_ATTR {
-    const Vec sum = hn::Add(part.load(z + j), part.load(bias + j));
+    const Vec sum = hn::MulAdd(part.load(z + j), factor, part.load(bias + j));
     top = hn::Max(top, part.keep(sum, kLowest));
     part.store(sum, z + j);
   });
   return max_of(top);
 }
 
-// z -> p = softmax(z + bias), zero where j > first + i; lse_i = log sum_j exp(z_ij).
-void softmax_block(const Floats& z, std::int64_t first, const float* bias, const Floats& lse) {
-  for (std::int64_t i = 0; i < z.rows; ++i) {
-    float* row = z.row(i);
-    const std::int64_t seen = first + i + 1;
-    const float top = add_bias(bias == nullptr ? nullptr : bias - i, row, seen);
+// p_ij = exp(scale z_ij + bias - top_i), zero where query i does not see key j; its sums.
+template <class T>
+void exponentials(const Forward& f, float* tops, float* sums) {
+  for (std::int64_t i = 0; i < f.z.rows; ++i) {
+    float* const row = f.z.row(i);
+    T* const p = reinterpret_cast<T*>(row);  // narrower: never ahead of what is read
+    const std::int64_t seen = f.first + i + 1;
+    const float scale = f.bias == nullptr ? f.scale : 1;
+    tops[i] =
+        f.bias == nullptr ? maximum(row, seen) * scale : add_bias(f.bias - i, f.scale, row, seen);
+    const Vec factor = all(scale), top = all(tops[i]);
     Vec sum = zero();
     each(seen, [&](auto part, std::int64_t j) HWY_ATTR {
-      const Vec p = part.keep(exp_of(hn::Sub(part.load(row + j), all(top))), 0);
-      sum = hn::Add(sum, p);
-      part.store(p, row + j);
+      const Vec e = part.keep(exp2_of<T>(hn::MulSub(part.load(row + j), factor, top)), 0);
+      sum = hn::Add(sum, e);
+      part.store(e, p + j);
     });
-    const float total = sum_of(sum);
-    *lse.row(i) = top + std::log(total);
-    const Vec share = all(1 / total);
-    each(seen, [&](auto part, std::int64_t j)
-                   HWY_ATTR { part.store(hn::Mul(part.load(row + j), share), row + j); });
-    std::fill(row + seen, row + z.cols, 0.0f);
+    sums[i] = sum_of(sum);
+    std::fill(p + seen, p + f.padded, T{});
   }
 }
 
-// z -> p = exp(z + bias - lse), dp -> dz = p (dp - delta), dbias[j - i] += dz_ij; zeros as above.
-void softmax_block_backward(const Floats& z, const Floats& dp, std::int64_t first,
-                            const float* bias, const Floats& lse, const float* delta,
-                            float* dbias) {
-  for (std::int64_t i = 0; i < z.rows; ++i) {
-    float *row = z.row(i), *grad = dp.row(i);
-    const std::int64_t seen = first + i + 1;
-    if (bias != nullptr) add_to(bias - i, row, seen);
-    const Vec norm = all(*lse.row(i)), mean = all(delta[i]);
-    each(seen, [&](auto part, std::int64_t j) HWY_ATTR {
-      const Vec p = exp_of(hn::Sub(part.load(row + j), norm));
-      part.store(p, row + j);
-      part.store(hn::Mul(p, hn::Sub(part.load(grad + j), mean)), grad + j);
+// z -> p; lse_i = log sum_j exp(scale z_ij + bias), sums_i = sum_j p_ij.
+void softmax_block(const Forward& f, const Floats& lse, float* sums) {
+  HWY_ALIGN float tops[kRows];
+  typed(f.operand, [&]<class T>() { exponentials<T>(f, tops, sums); });
+  each(f.z.rows, [&](auto part, std::int64_t i) HWY_ATTR {
+    const Vec log = log2_of(part.keep(part.load(sums + i), 1));
+    part.store(hn::Mul(hn::Add(part.load(tops + i), log), all(kLn2)), tops + i);
+  });
+  for (std::int64_t i = 0; i < f.z.rows; ++i) *lse.row(i) = tops[i];
+}
+
+// to = from / sums, row by row
+template <class T>
+void divide_rows_typed(const Floats& from, const float* sums, const Matrix<T>& to) {
+  for (std::int64_t i = 0; i < from.rows; ++i) {
+    const Vec share = all(1 / sums[i]);
+    each(from.cols, [&](auto part, std::int64_t j) HWY_ATTR {
+      part.store(hn::Mul(part.load(from.row(i) + j), share), to.row(i) + j);
     });
-    if (dbias != nullptr) add_to(grad, dbias - i, seen);
-    std::fill(row + seen, row + z.cols, 0.0f);
-    std::fill(grad + seen, grad + z.cols, 0.0f);
   }
+}
+void divide_rows(const Floats& from, const float* sums, const View& to) {
+  typed(to.dtype, [&]<class T>() { divide_rows_typed<T>(from, sums, to); });
+}
+
+// p = exp(scale z + bias - lse), dz = scale p (dp - delta), dbias[j - i] += dz_ij.
+template <class T, bool kBiased>
+void softmax_backward_typed(const Backward& b) {
+  const Vec scale = all(b.scale), exponent = all(b.scale * kLog2E);
+  for (std::int64_t i = 0; i < b.z.rows; ++i) {
+    float *z = b.z.row(i), *dp = b.dp.row(i);
+    T *p = reinterpret_cast<T*>(z), *dz = reinterpret_cast<T*>(dp);
+    const std::int64_t begin = i / kLanes * kLanes;  // the vector where key i is seen first
+    each(b.z.cols - begin, [&](auto part, std::int64_t j) HWY_ATTR {
+      j += begin;
+      Vec norm = part.load(b.lse + j);
+      if constexpr (kBiased) norm = hn::Sub(norm, part.load(b.bias + j - i));
+      const Vec e = exp2_of<T>(hn::Min(all(126.0f), hn::MulSub(part.load(z + j), exponent, norm)));
+      const Vec slope =
+          hn::Mul(hn::Mul(e, scale), hn::Sub(part.load(dp + j), part.load(b.delta + j)));
+      part.store(e, p + j);
+      part.store(slope, dz + j);
+      if constexpr (kBiased) {
+        float* const sum = b.dbias + j - i;
+        part.store(hn::Add(part.load(sum), slope), sum);
+      }
+    });
+    for (T* const m : {p, dz}) {
+      std::fill(m, m + i, T{});
+      std::fill(m + b.z.cols, m + b.padded, T{});
+    }
+  }
+}
+void softmax_block_backward(const Backward& b) {
+  typed(b.operand, [&]<class T>() {
+    if (b.bias == nullptr)
+      softmax_backward_typed<T, false>(b);
+    else
+      softmax_backward_typed<T, true>(b);
+  });
 }
 
 // delta_i = do_i . o_i
@@ -90,11 +200,9 @@ namespace {
 
 HWY_EXPORT(softmax_block);
 HWY_EXPORT(softmax_block_backward);
+HWY_EXPORT(divide_rows);
 HWY_EXPORT(dot_rows);
 HWY_EXPORT(store_sums);
-
-constexpr std::int64_t kQueries =
-    48;  // of a block: whole register tiles, scores in L2 for S <= 2048
 
 // Rows [begin, end) of sequence b, columns of head h, of a [B*S, H*width] buffer.
 struct Head {
@@ -119,19 +227,48 @@ void check_attention(const AttentionShape& a, std::initializer_list<View> rows, 
   if (!bias.empty()) check_shape(bias, kRelativeBuckets, a.heads, "attention bias");
 }
 
-// The bias of one head by falling distance: [S - 1 - n] is that of distance n, so that the keys of
-// a query read consecutive numbers.
-void spread_bias(const Floats& bias, std::int64_t head, const std::vector<std::int32_t>& buckets,
-                 std::int64_t seq, float* to) {
-  for (std::int64_t n = 0; n < seq; ++n)
-    to[seq - 1 - n] = bias.row(buckets[static_cast<std::size_t>(n)])[head];
+// One array after the other, each 64-byte aligned.
+class Floor {
+ public:
+  explicit Floor(float* memory) : at_(memory) {}
+  float* take(std::int64_t count) {
+    float* const first = at_;
+    at_ += round_up(count, 16);
+    return first;
+  }
+  Packed pack(const Factor& b, Dtype operand) {
+    return cpu::pack(b, operand, take(packed_floats(b.rows(), b.cols(), operand)));
+  }
+
+ private:
+  float* at_;
+};
+
+// Between rows of scores. Not a power of two, or rows would push each other out of L1.
+std::int64_t row_of_scores(std::int64_t seq) { return round_up(seq, 32) + 16; }
+Floats scores(float* memory, std::int64_t seq, std::int64_t rows, std::int64_t cols) {
+  Floats z(memory, rows, cols);
+  z.ld = row_of_scores(seq);
+  return z;
+}
+// The same after a kernel made operands of it: left factors as they lie.
+View operands(const Floats& z, Dtype operand) {
+  return {reinterpret_cast<std::byte*>(z.data), operand, z.rows, round_up(z.cols, 32),
+          z.ld * size_of(Dtype::F32) / size_of(operand)};
 }
 
 }  // namespace
 
-// Backward: bias and dbias by distance, delta, the scores and dscores of a block, dk and dv.
-std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim) {
-  return 2 * seq + kQueries + 2 * kQueries * seq + 2 * seq * head_dim;
+std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim, Dtype operand) {
+  const std::int64_t vectors = 2 * (kFront + round_up(seq, 16)) + 2 * round_up(seq, 16);
+  return vectors + 2 * kRows * row_of_scores(seq) + round_up(seq * head_dim, 16) +
+         2 * packed_floats(head_dim, seq, operand) + 3 * packed_floats(seq, head_dim, operand);
+}
+
+std::int64_t attention_packing(std::int64_t seq, std::int64_t head_dim, Dtype operand) {
+  return std::max({packed_gemm_scratch(kRows, seq, head_dim, operand),
+                   packed_gemm_scratch(kRows, head_dim, round_up(seq, 32), operand),
+                   packed_gemm_scratch(seq, head_dim, kRows, operand)});
 }
 
 const std::vector<std::int32_t>& Cpu::buckets(std::int64_t seq) {
@@ -146,20 +283,34 @@ void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias
   check_attention(a, {q, k, v, o}, bias, lse);
   const std::vector<std::int32_t>& bucket = buckets(a.seq);
   const auto kernel = HWY_DYNAMIC_DISPATCH(softmax_block);
+  const auto divide = HWY_DYNAMIC_DISPATCH(divide_rows);
+  const GemmOptions plain = {.operand = operand_};
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
-    float* const by_distance = crew_.scratch(attention_scratch(a.seq, a.head_dim));
-    float* const scores = by_distance + a.seq;
+    Floor floor(crew_.scratch(attention_scratch(a.seq, a.head_dim, operand_)));
+    // By falling distance: the keys of a query read consecutive numbers.
+    float* const by_distance = floor.take(a.seq);
+    float* const sums = floor.take(kRows);
+    float* const memory = floor.take(kRows * row_of_scores(a.seq));
+    float* const out = floor.take(kRows * a.head_dim);
+    const Packed keys = floor.pack(transpose(head.of(k, 0, a.seq)), operand_);
+    const Packed values = floor.pack(head.of(v, 0, a.seq), operand_);
     Scratch& packing = crew_.packing();
-    if (!bias.empty()) spread_bias(bias, head.index, bucket, a.seq, by_distance);
-    for (std::int64_t first = 0; first < a.seq; first += kQueries) {
-      const std::int64_t end = std::min(a.seq, first + kQueries);  // queries [first, end)
-      const Floats z(scores, end - first, end);
-      gemm(head.of(q, first, end), transpose(head.of(k, 0, end)), z.view(),
-           {.operand = operand_, .scale = static_cast<float>(a.scale)}, packing);
-      kernel(z, first, bias.empty() ? nullptr : by_distance + a.seq - 1 - first,
-             head.column_of(lse, first, end));
-      gemm(z.view(), head.of(v, 0, end), head.of(o, first, end), {.operand = operand_}, packing);
+    if (!bias.empty())
+      for (std::int64_t n = 0; n < a.seq; ++n)
+        by_distance[a.seq - 1 - n] =
+            kLog2E * bias.row(bucket[static_cast<std::size_t>(n)])[head.index];
+    for (std::int64_t first = 0; first < a.seq; first += kRows) {
+      const std::int64_t end = std::min(a.seq, first + kRows);  // queries [first, end)
+      const Floats z = scores(memory, a.seq, end - first, end);
+      gemm(head.of(q, first, end), keys, z.view(), plain, packing);
+      const View p = operands(z, operand_);
+      kernel({z, p.cols, operand_, first, static_cast<float>(a.scale) * kLog2E,
+              bias.empty() ? nullptr : by_distance + a.seq - 1 - first},
+             head.column_of(lse, first, end), sums);
+      const Floats sum(out, end - first, a.head_dim);
+      gemm(p, values, sum.view(), plain, packing);
+      divide(sum, sums, head.of(o, first, end));
     }
   });
 }
@@ -173,47 +324,57 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
   const auto row_dots = HWY_DYNAMIC_DISPATCH(dot_rows);
   const auto store = HWY_DYNAMIC_DISPATCH(store_sums);
   const GemmOptions plain = {.operand = operand_};
-  const GemmOptions scaled = {.operand = operand_, .scale = static_cast<float>(a.scale)};
   // dbias of each head of each sequence, [B*H, 32].
   float* const partial = crew_.shared(a.batch * a.heads * kRelativeBuckets);
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
-    float* const by_distance = crew_.scratch(attention_scratch(a.seq, a.head_dim));
-    float* const dbias = by_distance + a.seq;
-    float* const delta = dbias + a.seq;
-    float* const scores = delta + kQueries;
-    // Sums over blocks, in f32.
-    const Floats dkey(scores + 2 * kQueries * a.seq, a.seq, a.head_dim);
-    const Floats dvalue(dkey.data + dkey.size(), a.seq, a.head_dim);
-    Scratch& packing = crew_.packing();
+    const auto all = [&](const View& m) { return head.of(m, 0, a.seq); };
     const bool biased = !bias.empty();
-    if (biased) spread_bias(bias, head.index, bucket, a.seq, by_distance);
-    std::fill_n(dbias, a.seq, 0.0f);
-    // From the last block, which sees every key and so overwrites dk and dv, to the first.
-    for (std::int64_t first = (a.seq - 1) / kQueries * kQueries; first >= 0; first -= kQueries) {
-      const std::int64_t end = std::min(a.seq, first + kQueries);
-      GemmOptions add = plain, add_scaled = scaled;
-      add.accumulate = add_scaled.accumulate = end < a.seq;
-      const Floats z(scores, end - first, end);
-      const Floats dz(scores + z.size(), end - first, end);
-      const View query = head.of(q, first, end), grad = head.of(dout, first, end);
-      row_dots(grad, head.of(o, first, end), delta);
-      gemm(query, transpose(head.of(k, 0, end)), z.view(), scaled, packing);
-      gemm(grad, transpose(head.of(v, 0, end)), dz.view(), plain, packing);
-      const std::int64_t zero = a.seq - 1 - first;  // where the keys of query `first` begin
-      kernel(z, dz, first, biased ? by_distance + zero : nullptr, head.column_of(lse, first, end),
-             delta, biased ? dbias + zero : nullptr);
-      gemm(transpose(z.view()), grad, dvalue.slice(0, end).view(), add, packing);
-      gemm(transpose(dz.view()), query, dkey.slice(0, end).view(), add_scaled, packing);
-      gemm(dz.view(), head.of(k, 0, end), head.of(dq, first, end), scaled, packing);
+    Floor floor(crew_.scratch(attention_scratch(a.seq, a.head_dim, operand_)));
+    float* const by_distance = floor.take(kFront + a.seq) + kFront;
+    float* const dbias = floor.take(kFront + a.seq) + kFront;
+    float* const norm = floor.take(a.seq);
+    float* const delta = floor.take(a.seq);
+    float* const z_memory = floor.take(kRows * row_of_scores(a.seq));
+    float* const dp_memory = floor.take(kRows * row_of_scores(a.seq));
+    const Floats dquery(floor.take(a.seq * a.head_dim), a.seq, a.head_dim);  // sums over blocks
+    const Packed queries = floor.pack(all(q), operand_);
+    const Packed queries_across = floor.pack(transpose(all(q)), operand_);
+    const Packed grads = floor.pack(all(dout), operand_);
+    const Packed grads_across = floor.pack(transpose(all(dout)), operand_);
+    const Packed keys = floor.pack(all(k), operand_);
+    Scratch& packing = crew_.packing();
+    std::fill_n(by_distance - kFront, kFront + a.seq, 0.0f);
+    std::fill_n(dbias - kFront, kFront + a.seq, 0.0f);
+    if (biased)
+      for (std::int64_t n = 0; n < a.seq; ++n)
+        by_distance[n] = kLog2E * bias.row(bucket[static_cast<std::size_t>(n)])[head.index];
+    for (std::int64_t i = 0; i < a.seq; ++i) norm[i] = kLog2E * lse.row(head.row + i)[head.index];
+    row_dots(all(dout), all(o), delta);
+    for (std::int64_t first = 0; first < a.seq; first += kRows) {
+      const std::int64_t end = std::min(a.seq, first + kRows);  // keys [first, end)
+      const Floats z = scores(z_memory, a.seq, end - first, a.seq - first);
+      const Floats dp = scores(dp_memory, a.seq, end - first, a.seq - first);
+      gemm(head.of(k, first, end), queries_across.from(0, first), z.view(), plain, packing);
+      gemm(head.of(v, first, end), grads_across.from(0, first), dp.view(), plain, packing);
+      const View p = operands(z, operand_), dz = operands(dp, operand_);
+      kernel({z, dp, p.cols, operand_, static_cast<float>(a.scale), norm + first, delta + first,
+              biased ? by_distance : nullptr, dbias});
+      gemm(p, grads.from(first, 0), head.of(dv, first, end), plain, packing);
+      gemm(dz, queries.from(first, 0), head.of(dk, first, end), plain, packing);
+      GemmOptions add = plain;
+      add.accumulate = first > 0;
+      gemm(transpose(dz.columns(0, z.cols)), keys.from(first, 0), dquery.slice(first, a.seq).view(),
+           add, packing);
+      // No later key is seen by these.
+      store(dquery.slice(first, end), head.of(dq, first, end));
     }
-    store(dkey, head.of(dk, 0, a.seq));
-    store(dvalue, head.of(dv, 0, a.seq));
     if (!biased) return;
     float* const sums = partial + tile * kRelativeBuckets;
     std::fill_n(sums, kRelativeBuckets, 0.0f);
+    const float unscale = 1 / static_cast<float>(a.scale);
     for (std::int64_t n = 0; n < a.seq; ++n)
-      sums[bucket[static_cast<std::size_t>(n)]] += dbias[a.seq - 1 - n];
+      sums[bucket[static_cast<std::size_t>(n)]] += dbias[n] * unscale;
   });
   if (bias.empty()) return;
   const Floats dbias = gradient(bias_weight);

@@ -14,7 +14,13 @@ struct Left {
   const float* first;
   std::int64_t row;
 };
+// Panels of the right factor: first lane used of `depth`, columns of all.
+struct Right {
+  const float* panels;
+  std::int64_t lane, depth, cols;
+};
 constexpr std::int64_t kPanel = 64, kLeftPanel = 48;  // columns of b, rows of a transposed
+static_assert(Packed::kStep % kPanel == 0);
 }  // namespace moebius::cpu
 #endif
 
@@ -126,10 +132,11 @@ void multiply_rows(const Left& a, const float* b, std::int64_t stride, std::int6
 
 // Columns [first, first + kPanel) of c: all rows.
 template <class Multiply>
-void multiply_panel(const Left& a, const float* panel, std::int64_t depth, const Target& target,
+void multiply_panel(const Left& a, const Right& right, std::int64_t depth, const Target& target,
                     std::int64_t first) {
   const std::int64_t width = std::min(kPanel, target.c.cols - first);
-  const std::int64_t stride = round_up(width, kRounding);
+  const std::int64_t stride = round_up(std::min(kPanel, right.cols - first), kRounding);
+  const float* const panel = right.panels + first * right.depth + right.lane * stride;
   for (std::int64_t j = 0; j < width; j += kWidth * kLanes) {
     const float* const b = panel + j;
     switch (std::min<std::int64_t>(kWidth, ceil_div(width - j, kLanes))) {
@@ -168,14 +175,16 @@ std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
   return stride;
 }
 
-// All of c, from all panels of b.
-void multiply_panels(const Left& a, const float* panels, std::int64_t depth, Dtype operand,
-                     const View& c, float scale, bool accumulate) {
-  const Target target = {c, scale, accumulate, c.rows * c.ld * size_of(c.dtype) > (1 << 20)};
+// All of c.
+void multiply_panels(const Left& a, const Right& right, std::int64_t depth, const View& c,
+                     const GemmOptions& options) {
+  const Dtype operand = options.operand;
+  const Target target = {c, options.scale, options.accumulate,
+                         c.rows * c.ld * size_of(c.dtype) > (1 << 20)};
   const auto panel = operand == Dtype::F32               ? multiply_panel<MultiplyF32>
                      : bf16_unit() == Bf16Unit::Emulated ? multiply_panel<MultiplyBf16>
                                                          : multiply_panel<MultiplyBf16Native>;
-  for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, panels + j * depth, depth, target, j);
+  for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, right, depth, target, j);
 }
 
 Bf16Unit fastest_unit() {
@@ -218,6 +227,28 @@ bool lies_in_lanes(const View& a, Dtype operand, std::int64_t first, std::int64_
   return aligned && a.ld % 2 == 0 && first % 2 == 0 && last % 2 == 0;
 }
 
+// Rows [top, bottom) of a factor, elements [first, last) of the summed dimension.
+struct Part {
+  std::int64_t top, bottom, first, last;
+};
+
+// The same as lanes, copied.
+Left copy_left(const Factor& a, const Part& p, Dtype operand, float* to) {
+  if (!a.transposed) {
+    const View part = a.view.row_range(p.top, p.bottom - p.top).columns(p.first, p.last - p.first);
+    return {to, HWY_DYNAMIC_DISPATCH(pack_lines)(part, operand, to)};
+  }
+  HWY_DYNAMIC_DISPATCH(pack_panels)
+  (a.view, true, p.first, p.last, p.top, p.bottom, kLeftPanel, operand, to);
+  return {to, 0};
+}
+Left left_as_is(const View& a, std::int64_t first, Dtype operand) {
+  return {reinterpret_cast<const float*>(a.data + first * size_of(operand)),
+          lanes_of(operand, a.ld)};
+}
+
+bool on_amx(Dtype operand) { return operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx; }
+
 }  // namespace
 
 Bf16Unit bf16_unit() { return std::min(HWY_DYNAMIC_DISPATCH(fastest_unit)(), unit_limit.load()); }
@@ -232,7 +263,7 @@ bool bf16_is_faster() {
 }
 
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c) {
-  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx) return amx::gemm_scratch(m, n, k, c);
+  if (on_amx(operand)) return amx::gemm_scratch(m, n, k, c);
   const std::int64_t depth = lanes_of(operand, std::min(k, block_depth(operand, c, k)));
   return depth * (round_up(std::min(m, kRows), 16) + round_up(std::min(n, kStrip), 16));
 }
@@ -246,10 +277,8 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
                 dtype_text(c.dtype));
   if (c.empty()) return;
   const Dtype operand = options.operand;
-  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx)
-    return amx::gemm(a, b, c, options, scratch);
-  const auto pack = HWY_DYNAMIC_DISPATCH(pack_panels);
-  const auto lines = HWY_DYNAMIC_DISPATCH(pack_lines);
+  if (on_amx(operand)) return amx::gemm(a, b, c, options, scratch);
+  const auto panels = HWY_DYNAMIC_DISPATCH(pack_panels);
   const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_panels);
   float* const right = scratch.floats(gemm_scratch(m, n, k, operand, c.dtype));
   const std::int64_t block = std::max<std::int64_t>(1, block_depth(operand, c.dtype, k));
@@ -259,22 +288,60 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
     float* const copy = right + depth * round_up(std::min(n, kStrip), 16);
     for (std::int64_t top = 0; top < m; top += as_is ? m : kRows) {
       const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
-      Left left = {copy, 0};
-      if (as_is)
-        left = {reinterpret_cast<const float*>(a.view.data + first * size_of(operand)),
-                lanes_of(operand, a.view.ld)};
-      else if (a.transposed)
-        pack(a.view, true, first, last, top, bottom, kLeftPanel, operand, copy);
-      else
-        left.row =
-            lines(a.view.row_range(top, bottom - top).columns(first, last - first), operand, copy);
+      const Left left = as_is ? left_as_is(a.view, first, operand)
+                              : copy_left(a, {top, bottom, first, last}, operand, copy);
       for (std::int64_t j = 0; j < n; j += kStrip) {
         const std::int64_t end = std::min(n, j + kStrip);
-        pack(b.view, !b.transposed, first, last, j, end, kPanel, operand, right);
-        const View part = c.row_range(top, bottom - top).columns(j, end - j);
-        multiply(left, right, depth, operand, part, options.scale, options.accumulate || first > 0);
+        panels(b.view, !b.transposed, first, last, j, end, kPanel, operand, right);
+        GemmOptions part = options;
+        part.accumulate = options.accumulate || first > 0;
+        multiply(left, {right, 0, depth, end - j}, depth,
+                 c.row_range(top, bottom - top).columns(j, end - j), part);
       }
     }
+  }
+}
+
+std::int64_t packed_floats(std::int64_t k, std::int64_t n, Dtype operand) {
+  if (on_amx(operand)) return amx::packed_floats(k, n);
+  return round_up(lanes_of(operand, k) * round_up(n, 16), 16);
+}
+
+Packed pack(const Factor& b, Dtype operand, float* memory) {
+  if (on_amx(operand))
+    amx::pack(b, memory);
+  else
+    HWY_DYNAMIC_DISPATCH(pack_panels)
+  (b.view, !b.transposed, 0, b.rows(), 0, b.cols(), kPanel, operand, memory);
+  return {memory, b.rows(), b.cols(), operand};
+}
+
+std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand) {
+  if (on_amx(operand)) return amx::packed_gemm_scratch(m, n, k);
+  return lanes_of(operand, k) * round_up(std::min(m, kRows), 16);
+}
+
+void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
+          Scratch& scratch) {
+  const Dtype operand = options.operand;
+  const std::int64_t m = a.rows(), rows = b.rows - b.row, k = std::min(a.cols(), rows);
+  MOEBIUS_CHECK(a.cols() == rows || (a.cols() % 32 == 0 && a.cols() < rows + 32),
+                "[gemm] {} of {} packed rows", a.cols(), rows);
+  MOEBIUS_CHECK(m == c.rows && c.cols <= b.cols - b.col && operand == b.operand,
+                "[gemm] [{}, {}] x [{}, {}] packed -> [{}, {}]", m, a.cols(), rows, b.cols - b.col,
+                c.rows, c.cols);
+  if (c.empty()) return;
+  if (on_amx(operand)) return amx::gemm(a, b, c, options, scratch);
+  const Right right = {b.memory + b.col * lanes_of(operand, b.rows), lanes_of(operand, b.row),
+                       lanes_of(operand, b.rows), b.cols - b.col};
+  const bool as_is = !a.transposed && lies_in_lanes(a.view, operand, 0, a.cols());
+  float* const copy = as_is ? nullptr : scratch.floats(packed_gemm_scratch(m, c.cols, k, operand));
+  for (std::int64_t top = 0; top < m; top += as_is ? m : kRows) {
+    const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
+    const Left left =
+        as_is ? left_as_is(a.view, 0, operand) : copy_left(a, {top, bottom, 0, k}, operand, copy);
+    HWY_DYNAMIC_DISPATCH(multiply_panels)
+    (left, right, lanes_of(operand, k), c.row_range(top, bottom - top), options);
   }
 }
 

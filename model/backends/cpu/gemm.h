@@ -16,7 +16,7 @@ struct Factor {
   View view;
   bool transposed;
 };
-inline Factor transpose(const View& view) { return {view, true}; }
+inline Factor transpose(const Factor& f) { return {f.view, !f.transposed}; }
 
 struct GemmOptions {
   Dtype operand = Dtype::F32;  // factors are multiplied as F32, or rounded to BF16; sums are f32
@@ -35,6 +35,32 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
 
 // Floats of scratch that a product of an [m, k] and a [k, n] into type c takes at most.
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c);
+
+// A right factor that is packed once and used for many products.
+struct Packed {
+  // What is left without the first `down` rows and `right` columns: multiples of kStep.
+  Packed from(std::int64_t down, std::int64_t right) const {
+    return {memory, rows, cols, operand, row + down, col + right};
+  }
+
+  static constexpr std::int64_t kStep = 64;
+  const float* memory;
+  std::int64_t rows, cols;  // of what was packed
+  Dtype operand;
+  std::int64_t row = 0, col = 0;  // where this part of it begins
+};
+
+// `memory`: packed_floats(b.rows(), b.cols(), operand), 64-byte aligned; it must outlive the
+// result.
+Packed pack(const Factor& b, Dtype operand, float* memory);
+std::int64_t packed_floats(std::int64_t k, std::int64_t n, Dtype operand);
+
+// As above with the first a.cols() rows and c.cols columns of b. a.cols() is that of b, or a
+// multiple of 32; a last step of 32 may reach beyond b, and then numbers of `a` that meet no row of
+// it must be finite but do not matter.
+void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
+          Scratch& scratch);
+std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand);
 
 // What multiplies bf16 here; slowest first.
 enum class Bf16Unit { Emulated, Avx512, Amx };

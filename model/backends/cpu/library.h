@@ -6,8 +6,10 @@
 
 namespace moebius::cpu {
 
-// Floats of scratch: of a thread in attention, of the loss, of one matrix in an optimizer step.
-std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim);
+// Floats of scratch: of a thread in attention and its products, of the loss, of one matrix in an
+// optimizer step.
+std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim, Dtype operand);
+std::int64_t attention_packing(std::int64_t seq, std::int64_t head_dim, Dtype operand);
 std::int64_t loss_scratch(std::int64_t tokens, std::int64_t vocab);
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
 

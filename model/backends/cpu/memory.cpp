@@ -69,7 +69,9 @@ std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matm
   };
   for (const Matmul& m : matmuls) {
     if (!m.weight) {
-      local = std::max(local, attention_scratch(sequence_of(m), m.k));
+      const std::int64_t seq = sequence_of(m);
+      local = std::max(local, attention_scratch(seq, m.k, operand));
+      packing = std::max(packing, attention_packing(seq, m.k, operand));
       shared = std::max(shared, m.batch * 32);  // gradients of the relative bias
       continue;
     }
