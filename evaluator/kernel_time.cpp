@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <memory>
 #include <new>
 #include <vector>
@@ -34,17 +35,21 @@ View empty_matrix(Backend& backend, Dtype dtype, std::int64_t rows, std::int64_t
   return {data, dtype, rows, cols, cols};
 }
 
-// Of an operand: numbers in [-0.5, 0.5).
+// Of an operand: numbers in [-0.5, 0.5) with at most eight bits, so that they are the same in bf16.
 View random_matrix(Backend& backend, std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  const View exact = empty_matrix(backend, Dtype::F32, rows, cols);
+  const View view = empty_matrix(backend, backend.operand(), rows, cols);
   std::vector<float> values(static_cast<std::size_t>(rows * cols));
   Rng rng(seed);
-  for (float& value : values) value = static_cast<float>(rng.uniform() - 0.5);
-  backend.write(exact, values.data());
-  if (backend.operand() == Dtype::F32) return exact;
-  const View rounded = empty_matrix(backend, backend.operand(), rows, cols);
-  backend.copy(exact, rounded);
-  return rounded;
+  for (float& value : values) value = static_cast<float>(rng.below(256)) / 256 - 0.5f;
+  if (view.dtype == Dtype::F32) {
+    backend.write(view, values.data());
+    return view;
+  }
+  std::vector<std::uint16_t> halves;
+  for (const float value : values)
+    halves.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16));
+  backend.write(view, halves.data());
+  return view;
 }
 
 }  // namespace
