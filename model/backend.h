@@ -89,10 +89,13 @@ class Backend {
   // dx += the gradient of x, then rounded = dx (unless empty), in the type of that view
   virtual void rms_norm_backward(View x, Weight gain, View rstd, View dy, View dx,
                                  View rounded) = 0;
-  // y = a(up), or a(gate) * up when gate is not empty (GLU family, 2002.05202)
-  virtual void activate(Activation a, View up, View gate, View y) = 0;
-  virtual void activate_backward(Activation a, View up, View gate, View dy, View dup,
-                                 View dgate) = 0;
+  virtual void multiply(View x, View y, View product) = 0;  // product = x y, by element
+  // y = a(up), slope = a'(up): may be `up` itself, or empty. The backward pass is a multiplication.
+  virtual void activate(Activation a, View up, View y, View slope) = 0;
+  // y = a(gate) * up (GLU family, 2002.05202)
+  virtual void activate_gated(Activation a, View up, View gate, View y) = 0;
+  virtual void activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
+                                       View dgate) = 0;
 
   // --- products with parameters. Experts: x, y are [Pmax, .] rows sorted by expert, `offset`
   // [E+1,1] gives each its rows.

@@ -53,6 +53,18 @@ HiddenWeights declare_hidden(const LayerSite& site, std::int64_t experts, std::i
   return weights;
 }
 
+void activate_hidden(Step& step, const HiddenActivation& a, View up, View gate, View hidden) {
+  if (a.gated) return step.backend.activate_gated(a.function, up, gate, hidden);
+  step.backend.activate(a.function, up, hidden, step.training() ? up : View{});
+}
+
+void activate_hidden_backward(Step& step, const HiddenActivation& a, View up, View gate,
+                              View dhidden, View dup, View dgate) {
+  if (a.gated)
+    return step.backend.activate_gated_backward(a.function, up, gate, dhidden, dup, dgate);
+  step.backend.multiply(dhidden, up, dup);
+}
+
 void append_hidden(std::vector<Operation>& operations, std::int64_t rows, std::int64_t experts,
                    std::int64_t d_model, std::int64_t hidden, bool gated) {
   const Matmul in{.rows = rows, .n = hidden, .k = d_model, .batch = experts, .weight = true};

@@ -24,6 +24,12 @@ struct HiddenWeights {
 HiddenWeights declare_hidden(const LayerSite& site, std::int64_t experts, std::int64_t hidden,
                              bool gated, Params& params);
 
+// hidden = a(up), or a(gate) * up. Training without a gate leaves a'(up) in `up` for the backward
+// pass: two exponentials less, no more memory.
+void activate_hidden(Step& step, const HiddenActivation& a, View up, View gate, View hidden);
+void activate_hidden_backward(Step& step, const HiddenActivation& a, View up, View gate,
+                              View dhidden, View dup, View dgate);
+
 // Operations of `rows` rows spread over `experts` matrices of each kind.
 void append_hidden(std::vector<Operation>& operations, std::int64_t rows, std::int64_t experts,
                    std::int64_t d_model, std::int64_t hidden, bool gated);

@@ -24,7 +24,7 @@ class Ffn : public Layer {
       saved.gate = step.keep(h.rows, hidden_);
       backend.matmul(h, weights_.gate, saved.gate);
     }
-    backend.activate(activation_.function, saved.up, saved.gate, saved.hidden);
+    activate_hidden(step, activation_, saved.up, saved.gate, saved.hidden);
     backend.matmul(saved.hidden, weights_.down, y);
     return step.training() ? &saved : nullptr;
   }
@@ -40,7 +40,7 @@ class Ffn : public Layer {
     backend.matmul_dx(dy, weights_.down, dhidden, false);
     backend.matmul_dw(saved.hidden, dy, weights_.down);
     // hidden = a(up) or a(gate) * up
-    backend.activate_backward(activation_.function, saved.up, saved.gate, dhidden, dup, dgate);
+    activate_hidden_backward(step, activation_, saved.up, saved.gate, dhidden, dup, dgate);
     // up = h up, gate = h gate
     backend.matmul_dx(dup, weights_.up, dh, false);
     backend.matmul_dw(h, dup, weights_.up);
@@ -52,7 +52,7 @@ class Ffn : public Layer {
 
  private:
   struct Saved {
-    View up, gate, hidden;  // [T, F]; gate empty unless gated
+    View up, gate, hidden;  // [T, F]; gate empty unless gated, and then up holds a'(up)
   };
 
   std::int64_t hidden_;  // F

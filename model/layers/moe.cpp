@@ -78,7 +78,7 @@ class Moe : public Layer {
       saved.gate = step.keep(pairs, hidden_);
       backend.expert_matmul(saved.input, r, weights_.gate, saved.gate);
     }
-    backend.activate(activation_.function, saved.up, saved.gate, saved.hidden);
+    activate_hidden(step, activation_, saved.up, saved.gate, saved.hidden);
     backend.expert_matmul(saved.hidden, r, weights_.down, saved.output);
     backend.combine(saved.output, r, y);
     return step.training() ? &saved : nullptr;
@@ -97,7 +97,7 @@ class Moe : public Layer {
     View logits, probs;     // [T, E]
     Routing routing;        //
     View input, output;     // [Pmax, D]
-    View up, gate, hidden;  // [Pmax, F]; gate empty unless gated
+    View up, gate, hidden;  // [Pmax, F]; gate empty unless gated, and then up holds a'(up)
   };
 
   Routing empty_routing(Step& step) const {
@@ -133,7 +133,7 @@ class Moe : public Layer {
     backend.expert_matmul_dx(doutput, r, weights_.down, dhidden, false);
     backend.expert_matmul_dw(saved.hidden, doutput, r, weights_.down);
     // hidden = a(up) or a(gate) * up
-    backend.activate_backward(activation_.function, saved.up, saved.gate, dhidden, dup, dgate);
+    activate_hidden_backward(step, activation_, saved.up, saved.gate, dhidden, dup, dgate);
     // up = input up, gate = input gate
     backend.expert_matmul_dx(dup, r, weights_.up, dinput, false);
     backend.expert_matmul_dw(saved.input, dup, r, weights_.up);

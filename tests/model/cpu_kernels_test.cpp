@@ -38,20 +38,26 @@ TEST(CpuElementwise, FillAgrees) {
 TEST(CpuElementwise, ActivationsAgree) {
   for (const Activation a :
        {Activation::Relu, Activation::Gelu, Activation::SquaredRelu, Activation::Silu})
-    for (const bool gated : {false, true})
-      each_size([&](std::int64_t tokens, std::int64_t width) {
-        expect_agreement([&](Lab& lab) {
-          const View up = lab.operand(tokens, width, 3);
-          const View gate = gated ? lab.operand(tokens, width, 3) : View{};
-          const View y = lab.operand_nan(tokens, width), dup = lab.operand_nan(tokens, width);
-          const View dgate = gated ? lab.operand_nan(tokens, width) : View{};
-          lab->activate(a, up, gate, y);
-          lab->activate_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
-          lab.show(y);
-          lab.show(dup);
-          if (gated) lab.show(dgate);
-        });
+    each_size([&](std::int64_t tokens, std::int64_t width) {
+      expect_agreement([&](Lab& lab) {
+        const View up = lab.operand(tokens, width, 3), y = lab.operand_nan(tokens, width);
+        const View slope = lab.operand_nan(tokens, width), same = lab.operand_nan(tokens, width);
+        lab->activate(a, up, y, slope);
+        lab->activate(a, up, same, {});
+        lab->multiply(lab.operand(tokens, width), slope, slope);
+        for (const View& view : {y, same, slope}) lab.show(view);
+        lab->activate(a, up, y, up);
+        lab.show(up);
       });
+      expect_agreement([&](Lab& lab) {
+        const View up = lab.operand(tokens, width, 3), gate = lab.operand(tokens, width, 3);
+        const View y = lab.operand_nan(tokens, width), dup = lab.operand_nan(tokens, width);
+        const View dgate = lab.operand_nan(tokens, width);
+        lab->activate_gated(a, up, gate, y);
+        lab->activate_gated_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
+        for (const View& view : {y, dup, dgate}) lab.show(view);
+      });
+    });
 }
 
 // Relative to each value, so also in the far left tail, where x Phi(x) is small.
@@ -61,7 +67,7 @@ TEST(CpuElementwise, GeluKeepsItsDigits) {
   for (int i = -800; i <= 800; ++i) x.push_back(static_cast<float>(i * 0.01));
   const auto n = static_cast<std::int64_t>(x.size());
   const View up = k.matrix(1, n, x), y = k.matrix(1, n);
-  k->activate(Activation::Gelu, up, {}, y);
+  k->activate(Activation::Gelu, up, y, {});
   const std::vector<double> got = k.read(y);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double expected = x[i] * 0.5 * std::erfc(-x[i] / std::numbers::sqrt2);
@@ -73,7 +79,7 @@ TEST(CpuElementwise, ExtremeInputsStayFinite) {
   Kernels k("cpu", "fp32");
   const View up = k.matrix(1, 4, {-1e30, -200, 200, 1e30}), y = k.matrix(1, 4);
   for (const Activation a : {Activation::Gelu, Activation::Silu}) {
-    k->activate(a, up, {}, y);
+    k->activate(a, up, y, {});
     const std::vector<double> got = k.read(y);
     EXPECT_EQ(got[0], 0);
     EXPECT_EQ(got[1], 0);

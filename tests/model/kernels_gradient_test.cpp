@@ -92,12 +92,13 @@ INSTANTIATE_TEST_SUITE_P(All, ActivationGradient,
 TEST_P(ActivationGradient, PlainBackward) {
   Kernels k;
   const View up = k.random(4, 6, 1), y = k.matrix(4, 6), dy = k.random(4, 6, 2);
-  const View dup = k.matrix(4, 6, kGarbage);
+  const View slope = k.matrix(4, 6, kGarbage), dup = k.matrix(4, 6, kGarbage);
   const auto loss = [&] {
-    k->activate(GetParam(), up, {}, y);
+    k->activate(GetParam(), up, y, slope);
     return k.dot(y, dy);
   };
-  k->activate_backward(GetParam(), up, {}, dy, dup, {});
+  loss();
+  k->multiply(dy, slope, dup);
   EXPECT_TRUE(check_gradient(k, up, loss, k.read(dup)));
 }
 
@@ -107,10 +108,10 @@ TEST_P(ActivationGradient, GatedBackward) {
   const View dy = k.random(4, 6, 3), dup = k.matrix(4, 6, kGarbage);
   const View dgate = k.matrix(4, 6, kGarbage);
   const auto loss = [&] {
-    k->activate(GetParam(), up, gate, y);
+    k->activate_gated(GetParam(), up, gate, y);
     return k.dot(y, dy);
   };
-  k->activate_backward(GetParam(), up, gate, dy, dup, dgate);
+  k->activate_gated_backward(GetParam(), up, gate, dy, dup, dgate);
   EXPECT_TRUE(check_gradient(k, up, loss, k.read(dup)));
   EXPECT_TRUE(check_gradient(k, gate, loss, k.read(dgate)));
 }

@@ -51,15 +51,15 @@ TEST(Activation, HandValues) {
   Kernels k;
   const View x = k.matrix(1, 2, {-1, 1}), y = k.matrix(1, 2);
   const double phi = 0.5 * (1 + std::erf(1 / std::numbers::sqrt2)), s = 1 / (1 + std::exp(-1.0));
-  k->activate(Activation::Relu, x, {}, y);
+  k->activate(Activation::Relu, x, y, {});
   EXPECT_THAT(k.read(y), ElementsAre(0, 1));
-  k->activate(Activation::SquaredRelu, x, {}, y);
+  k->activate(Activation::SquaredRelu, x, y, {});
   EXPECT_THAT(k.read(y), ElementsAre(0, 1));
-  k->activate(Activation::Gelu, x, {}, y);
+  k->activate(Activation::Gelu, x, y, {});
   EXPECT_THAT(k.read(y), near(1e-15, {phi - 1, phi}));
-  k->activate(Activation::Silu, x, {}, y);
+  k->activate(Activation::Silu, x, y, {});
   EXPECT_THAT(k.read(y), near(1e-15, {s - 1, s}));
-  k->activate(Activation::Relu, x, k.matrix(1, 2, {5, -5}), y);  // a(gate) * up
+  k->activate_gated(Activation::Relu, x, k.matrix(1, 2, {5, -5}), y);  // a(gate) * up
   EXPECT_THAT(k.read(y), ElementsAre(-5, 0));
 }
 

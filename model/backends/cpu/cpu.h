@@ -32,8 +32,11 @@ class Cpu final : public Backend {
 
   // elementwise.cpp
   void fill(View y, double value) override;
-  void activate(Activation a, View up, View gate, View y) override;
-  void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
+  void multiply(View x, View y, View product) override;
+  void activate(Activation a, View up, View y, View slope) override;
+  void activate_gated(Activation a, View up, View gate, View y) override;
+  void activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
+                               View dgate) override;
 
   // norm.cpp
   void rms_norm(View x, View residual, Weight gain, View y, View rstd) override;

@@ -83,17 +83,18 @@ struct GeluBf16 {
 template <class T>
 using Gelu = std::conditional_t<std::is_same_v<T, Bf16>, GeluBf16, GeluF32>;
 
-// y = a(up), or a(gate) * up.
+// y = a(up), slope = a'(up) unless empty.
 template <class A, class T>
-void apply(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& y) {
-  const bool gated = !gate.empty();
-  const bool dense = up.dense() && gate.dense() && y.dense();
+void apply(const Matrix<T>& up, const Matrix<T>& y, const Matrix<T>& slope) {
+  const bool dense = up.dense() && y.dense() && slope.dense(), sloped = !slope.empty();
   each_line(dense, y.rows, y.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
-    const T *u = up.row(row), *g = gate.row(row);
-    T* to = y.row(row);
-    if (gated)
+    const T* u = up.row(row);
+    T *to = y.row(row), *to_slope = slope.row(row);
+    if (sloped)
       each(n, [&](auto part, std::int64_t i) HWY_ATTR {
-        part.store(hn::Mul(A::at(part.load(g + i)).value, part.load(u + i)), to + i);
+        const Curve curve = A::at(part.load(u + i));
+        part.store(curve.value, to + i);
+        part.store(curve.slope, to_slope + i);
       });
     else
       each(n, [&](auto part, std::int64_t i)
@@ -101,27 +102,45 @@ void apply(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& y) {
   });
 }
 
-// dup = dy a'(up), or dup = dy a(gate) and dgate = dy up a'(gate).
+// y = a(gate) * up.
 template <class A, class T>
-void apply_backward(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& dy,
-                    const Matrix<T>& dup, const Matrix<T>& dgate) {
-  const bool gated = !gate.empty();
-  const bool dense =
-      up.dense() && gate.dense() && dy.dense() && dup.dense() && (!gated || dgate.dense());
+void apply_gated(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& y) {
+  const bool dense = up.dense() && gate.dense() && y.dense();
+  each_line(dense, y.rows, y.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
+    const T *u = up.row(row), *g = gate.row(row);
+    T* to = y.row(row);
+    each(n, [&](auto part, std::int64_t i) HWY_ATTR {
+      part.store(hn::Mul(A::at(part.load(g + i)).value, part.load(u + i)), to + i);
+    });
+  });
+}
+
+// dup = dy a(gate), dgate = dy up a'(gate).
+template <class A, class T>
+void apply_gated_backward(const Matrix<T>& up, const Matrix<T>& gate, const Matrix<T>& dy,
+                          const Matrix<T>& dup, const Matrix<T>& dgate) {
+  const bool dense = up.dense() && gate.dense() && dy.dense() && dup.dense() && dgate.dense();
   each_line(dense, dy.rows, dy.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
     const T *u = up.row(row), *g = gate.row(row), *d = dy.row(row);
     T *to_up = dup.row(row), *to_gate = dgate.row(row);
-    if (gated)
+    each(n, [&](auto part, std::int64_t i) HWY_ATTR {
+      const Curve curve = A::at(part.load(g + i));
+      const Vec grad = part.load(d + i);
+      part.store(hn::Mul(hn::Mul(grad, part.load(u + i)), curve.slope), to_gate + i);
+      part.store(hn::Mul(grad, curve.value), to_up + i);
+    });
+  });
+}
+
+void multiply_rows(const View& x, const View& y, const View& product) {
+  typed(product.dtype, [&]<class T>() {
+    const Matrix<T> a = x, b = y, to = product;
+    const bool dense = a.dense() && b.dense() && to.dense();
+    each_line(dense, to.rows, to.cols, [&](std::int64_t row, std::int64_t n) HWY_ATTR {
       each(n, [&](auto part, std::int64_t i) HWY_ATTR {
-        const Curve curve = A::at(part.load(g + i));
-        const Vec grad = part.load(d + i);
-        part.store(hn::Mul(hn::Mul(grad, part.load(u + i)), curve.slope), to_gate + i);
-        part.store(hn::Mul(grad, curve.value), to_up + i);
+        part.store(hn::Mul(part.load(a.row(row) + i), part.load(b.row(row) + i)), to.row(row) + i);
       });
-    else
-      each(n, [&](auto part, std::int64_t i) HWY_ATTR {
-        part.store(hn::Mul(part.load(d + i), A::at(part.load(u + i)).slope), to_up + i);
-      });
+    });
   });
 }
 
@@ -139,15 +158,20 @@ void with_curve(Activation a, const Body& body) {
   }
 }
 
-void activate_rows(Activation a, const View& up, const View& gate, const View& y) {
+void activate_rows(Activation a, const View& up, const View& y, const View& slope) {
   typed(y.dtype,
-        [&]<class T>() { with_curve<T>(a, [&]<class A>() { apply<A, T>(up, gate, y); }); });
+        [&]<class T>() { with_curve<T>(a, [&]<class A>() { apply<A, T>(up, y, slope); }); });
 }
 
-void activate_rows_backward(Activation a, const View& up, const View& gate, const View& dy,
-                            const View& dup, const View& dgate) {
+void activate_gated_rows(Activation a, const View& up, const View& gate, const View& y) {
+  typed(y.dtype,
+        [&]<class T>() { with_curve<T>(a, [&]<class A>() { apply_gated<A, T>(up, gate, y); }); });
+}
+
+void activate_gated_rows_backward(Activation a, const View& up, const View& gate, const View& dy,
+                                  const View& dup, const View& dgate) {
   typed(dy.dtype, [&]<class T>() {
-    with_curve<T>(a, [&]<class A>() { apply_backward<A, T>(up, gate, dy, dup, dgate); });
+    with_curve<T>(a, [&]<class A>() { apply_gated_backward<A, T>(up, gate, dy, dup, dgate); });
   });
 }
 
@@ -165,8 +189,10 @@ HWY_AFTER_NAMESPACE();
 namespace moebius::cpu {
 namespace {
 
+HWY_EXPORT(multiply_rows);
 HWY_EXPORT(activate_rows);
-HWY_EXPORT(activate_rows_backward);
+HWY_EXPORT(activate_gated_rows);
+HWY_EXPORT(activate_gated_rows_backward);
 HWY_EXPORT(set_rows);
 
 template <class T>
@@ -184,20 +210,37 @@ void Cpu::fill(View y, double value) {
              [&](std::int64_t begin, std::int64_t end) { fill_rows(to.slice(begin, end), value); });
 }
 
-void Cpu::activate(Activation a, View up, View gate, View y) {
+void Cpu::multiply(View x, View y, View product) {
+  check_shape(x, product.rows, product.cols, "multiply x");
+  check_shape(y, product.rows, product.cols, "multiply y");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(multiply_rows);
+  crew_.rows(product.rows, product.cols, [&](std::int64_t begin, std::int64_t end) {
+    kernel(rows(x, begin, end), rows(y, begin, end), rows(product, begin, end));
+  });
+}
+
+void Cpu::activate(Activation a, View up, View y, View slope) {
   check_shape(up, y.rows, y.cols, "activate up");
-  if (!gate.empty()) check_shape(gate, y.rows, y.cols, "activate gate");
+  if (!slope.empty()) check_shape(slope, y.rows, y.cols, "activate slope");
   const auto kernel = HWY_DYNAMIC_DISPATCH(activate_rows);
+  crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
+    kernel(a, rows(up, begin, end), rows(y, begin, end), rows(slope, begin, end));
+  });
+}
+
+void Cpu::activate_gated(Activation a, View up, View gate, View y) {
+  check_shape(up, y.rows, y.cols, "activate_gated up");
+  check_shape(gate, y.rows, y.cols, "activate_gated gate");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(activate_gated_rows);
   crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(y, begin, end));
   });
 }
 
-void Cpu::activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
-  check_shape(up, dy.rows, dy.cols, "activate_backward up");
-  check_shape(dup, dy.rows, dy.cols, "activate_backward dup");
-  if (!gate.empty()) check_shape(dgate, dy.rows, dy.cols, "activate_backward dgate");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(activate_rows_backward);
+void Cpu::activate_gated_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
+  for (const View& v : {up, gate, dup, dgate})
+    check_shape(v, dy.rows, dy.cols, "activate_gated_backward");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(activate_gated_rows_backward);
   crew_.rows(dy.rows, dy.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(dy, begin, end),
            rows(dup, begin, end), rows(dgate, begin, end));

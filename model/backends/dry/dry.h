@@ -29,8 +29,10 @@ class Dry final : public Backend {
   void embed_backward(View, std::int64_t, View, Weight, Weight) override {}
   void rms_norm(View, View, Weight, View, View) override {}
   void rms_norm_backward(View, Weight, View, View, View, View) override {}
+  void multiply(View, View, View) override {}
   void activate(Activation, View, View, View) override {}
-  void activate_backward(Activation, View, View, View, View, View) override {}
+  void activate_gated(Activation, View, View, View) override {}
+  void activate_gated_backward(Activation, View, View, View, View, View) override {}
 
   void matmul(View x, Weight w, View) override { dense(x, w); }
   void matmul_dx(View dy, Weight w, View, bool) override { dense(dy, w); }

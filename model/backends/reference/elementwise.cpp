@@ -68,30 +68,46 @@ double activation_slope(Activation a, double x) {
   return 0;
 }
 
-// y = a(up), or y = a(gate) * up (2002.05202); all [rows, F].
+// y = a(up), slope = a'(up) unless empty; it may be `up`. All [rows, F].
 template <class T>
-void activate_rows(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> y) {
+void activate_rows(Activation a, Matrix<T> up, Matrix<T> y, Matrix<T> slope) {
   check_shape(y, up.rows, up.cols, "activate y");
+  if (!slope.empty()) check_shape(slope, up.rows, up.cols, "activate slope");
   for (std::int64_t i = 0; i < y.rows; ++i)
-    for (std::int64_t f = 0; f < y.cols; ++f)
-      y(i, f) = gate.empty() ? T(activation(a, up(i, f))) : T(activation(a, gate(i, f)) * up(i, f));
+    for (std::int64_t f = 0; f < y.cols; ++f) {
+      const double x = up(i, f);
+      y(i, f) = T(activation(a, x));
+      if (!slope.empty()) slope(i, f) = T(activation_slope(a, x));
+    }
 }
 
-// dup = dy a'(up), or dgate = dy up a'(gate) and dup = dy a(gate).
+// y = a(gate) * up (2002.05202); all [rows, F].
 template <class T>
-void activate_rows_backward(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> dy, Matrix<T> dup,
-                            Matrix<T> dgate) {
-  check_shape(dup, up.rows, up.cols, "activate_backward dup");
+void activate_gated_rows(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> y) {
+  check_shape(y, up.rows, up.cols, "activate_gated y");
+  for (std::int64_t i = 0; i < y.rows; ++i)
+    for (std::int64_t f = 0; f < y.cols; ++f) y(i, f) = T(activation(a, gate(i, f)) * up(i, f));
+}
+
+// dgate = dy up a'(gate), dup = dy a(gate).
+template <class T>
+void activate_gated_rows_backward(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> dy,
+                                  Matrix<T> dup, Matrix<T> dgate) {
+  check_shape(dup, up.rows, up.cols, "activate_gated_backward dup");
   for (std::int64_t i = 0; i < dy.rows; ++i)
     for (std::int64_t f = 0; f < dy.cols; ++f) {
       const double d = dy(i, f);
-      if (gate.empty()) {
-        dup(i, f) = T(d * activation_slope(a, up(i, f)));
-        continue;
-      }
       dgate(i, f) = T(d * up(i, f) * activation_slope(a, gate(i, f)));
       dup(i, f) = T(d * activation(a, gate(i, f)));
     }
+}
+
+template <class T>
+void multiply_rows(Matrix<T> x, Matrix<T> y, Matrix<T> product) {
+  check_shape(x, product.rows, product.cols, "multiply x");
+  check_shape(y, product.rows, product.cols, "multiply y");
+  for (std::int64_t i = 0; i < x.rows; ++i)
+    for (std::int64_t j = 0; j < x.cols; ++j) product(i, j) = T(double(x(i, j)) * y(i, j));
 }
 
 }  // namespace
@@ -115,12 +131,21 @@ void Reference::embed_backward(View token, std::int64_t seq, View dx, Weight tab
   });
 }
 
-void Reference::activate(Activation a, View up, View gate, View y) {
-  typed([&]<class T>() { activate_rows<T>(a, up, gate, y); });
+void Reference::multiply(View x, View y, View product) {
+  typed(product.dtype, [&]<class T>() { multiply_rows<T>(x, y, product); });
 }
 
-void Reference::activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
-  typed([&]<class T>() { activate_rows_backward<T>(a, up, gate, dy, dup, dgate); });
+void Reference::activate(Activation a, View up, View y, View slope) {
+  typed(y.dtype, [&]<class T>() { activate_rows<T>(a, up, y, slope); });
+}
+
+void Reference::activate_gated(Activation a, View up, View gate, View y) {
+  typed(y.dtype, [&]<class T>() { activate_gated_rows<T>(a, up, gate, y); });
+}
+
+void Reference::activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
+                                        View dgate) {
+  typed(dy.dtype, [&]<class T>() { activate_gated_rows_backward<T>(a, up, gate, dy, dup, dgate); });
 }
 
 }  // namespace moebius::reference

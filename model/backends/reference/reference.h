@@ -31,8 +31,11 @@ class Reference final : public Backend {
   void embed(View token, std::int64_t seq, Weight table, Weight positions, View x) override;
   void embed_backward(View token, std::int64_t seq, View dx, Weight table,
                       Weight positions) override;
-  void activate(Activation a, View up, View gate, View y) override;
-  void activate_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
+  void multiply(View x, View y, View product) override;
+  void activate(Activation a, View up, View y, View slope) override;
+  void activate_gated(Activation a, View up, View gate, View y) override;
+  void activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
+                               View dgate) override;
 
   // norm.cpp
   void rms_norm(View x, View residual, Weight gain, View y, View rstd) override;
