@@ -171,12 +171,12 @@ std::pair<Call, Work> update(Desk& d, bool factored) {
   const View norm2 = d.matrix(1, 1, Dtype::F64);
   Backend& b = *d.backend;
   const auto size = static_cast<double>(w.size());
-  if (factored)  // weight read and written, gradient read and zeroed
+  if (factored)  // weight read and written, gradient read
     return {[=, &b, &d] {
               b.adafactor(d.expert, m, v, norm2, 0,
                           {.lr = 1e-3, .beta2 = 0.9, .epsilon = 1e-30, .clip_rms = 1, .decay = 0});
             },
-            bytes(4 * size)};
+            bytes(3 * size)};
   return {[=, &b, &d] {
             b.adamw(d.expert, m, v, norm2, 0,
                     {.lr = 1e-3,
@@ -187,7 +187,7 @@ std::pair<Call, Work> update(Desk& d, bool factored) {
                      .correction1 = 1,
                      .correction2 = 1});
           },
-          bytes(8 * size)};
+          bytes(7 * size)};
 }
 
 std::pair<Call, Work> choose(Desk& d, bool by_expert) {

@@ -18,7 +18,7 @@ namespace moebius {
 //
 // backends/reference.cpp is the executable definition (naive loops, f64 or f32); cpu is the fast
 // one; dry does nothing and measures. Contracts: outputs never alias inputs unless said; `=`
-// overwrites, `+=` accumulates; gradients of weights always accumulate; shapes are those of the
+// overwrites, `+=` accumulates; gradients of weights accumulate; shapes are those of the
 // views and never depend on data: ragged lists have a bound and a true count in a view. The same
 // inputs give the same bits for any number of threads.
 
@@ -71,6 +71,9 @@ class Backend {
   virtual void bind(const Params& params) = 0;        // before any kernel that takes a Weight
   virtual void
   weights_changed() = 0;  // after an optimizer step or restore: packed copies are stale
+  // All gradients are zero from here on. Their memory may say otherwise, so that the first product
+  // can overwrite it, until squared_norm or an optimizer has seen the weight.
+  virtual void clear_gradients() = 0;
   virtual void initialise(
       Weight w, std::uint64_t key) = 0;  // by its Init; element i depends on (key, i) only
   // dry, reference: the products of the current step; the first one after weights_changed() starts
@@ -165,8 +168,9 @@ class Backend {
                              View loss /* [T,1] f64 */, View dh) = 0;
 
   // --- optimizer, one pass over memory per slot
-  virtual void squared_norm(View g, View sum /* [1,1] f64, += */) = 0;
-  // Gradients are scaled by min(1, clip / sqrt(norm2)) on the fly (clip <= 0: not), then zeroed.
+  virtual void squared_norm(Weight w, View sum) = 0;  // of the gradient; [1,1] f64, +=
+  // Gradients are scaled by min(1, clip / sqrt(norm2)) on the fly (clip <= 0: not) and used up: to
+  // be cleared before the next use.
   virtual void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW&) = 0;
   // Factored second moment (1804.04235, no relative step): rows [batch*rows,1], columns [batch,
   // cols]; each matrix of a batch is a tensor of its own. Vectors keep a full one in `rows`

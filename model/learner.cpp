@@ -62,7 +62,6 @@ struct Learner::Impl {
   Arena arena;
   View logits;                 // [T, V], taken when first asked for
   std::vector<double> losses;  // of a micro-batch, on the host
-  bool stale_gradients = false;
 };
 
 Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t vocab,
@@ -128,8 +127,7 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
   MOEBIUS_CHECK(tokens.size() == all && targets.size() == all,
                 "[learner] a step has {} tokens, not {} with {} targets", all, tokens.size(),
                 targets.size());
-  if (stale_gradients)
-    for (const Weight weight : trained) backend->fill(params.gradient(weight), 0);
+  backend->clear_gradients();
   backend->fill(buffers.statistics, 0);
   const auto rows = static_cast<std::size_t>(shape.tokens());
   const double loss_scale = 1 / static_cast<double>(all);
@@ -154,7 +152,7 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
 
 double Learner::Impl::gradient_norm() {
   backend->fill(buffers.norm2, 0);
-  for (const Weight weight : trained) backend->squared_norm(params.gradient(weight), buffers.norm2);
+  for (const Weight weight : trained) backend->squared_norm(weight, buffers.norm2);
   double norm2 = 0;
   backend->read(buffers.norm2, &norm2);
   return std::sqrt(norm2);
@@ -187,15 +185,12 @@ StepResult Learner::train(std::span<const std::int32_t> tokens,
   m.optimizer->step(*m.backend, m.params, m.buffers.state, t + 1, m.lr * schedule(m.recipe, t, n),
                     hidden_factor, m.recipe.weight_decay, m.buffers.norm2, m.recipe.clip);
   m.backend->weights_changed();
-  m.stale_gradients = false;
   return result;
 }
 
 StepResult Learner::gradients(std::span<const std::int32_t> tokens,
                               std::span<const std::int32_t> targets) {
-  const StepResult result = impl_->accumulate(tokens, targets);
-  impl_->stale_gradients = true;
-  return result;
+  return impl_->accumulate(tokens, targets);
 }
 
 std::vector<double> Learner::evaluate(std::span<const std::int32_t> tokens,

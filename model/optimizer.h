@@ -25,7 +25,7 @@ class Optimizer {
   virtual std::vector<StateSlot> state(const Params& params) const = 0;
   // One update of every trained slot at step t (1-based) with learning rate lr (hidden matrices: lr
   // * hidden_factor), gradients clipped to `clip` through norm2 = sum of squares over all
-  // gradients; gradients are zero afterwards.
+  // gradients, which are used up.
   virtual void step(Backend& backend, const Params& params, const std::vector<View>& state,
                     std::int64_t t, double lr, double hidden_factor, double weight_decay,
                     View norm2, double clip) const = 0;

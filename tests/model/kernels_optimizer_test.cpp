@@ -6,15 +6,18 @@
 namespace moebius {
 namespace {
 
-using ::testing::Each;
 using testing_support::Kernels;
 using testing_support::near;
 
 TEST(SquaredNorm, Accumulates) {
   Kernels k;
+  const Weight a = k.declare("a", 1, 2), b = k.declare("b", 2, 1);
+  k.attach();
   const View sum = k.buffer(Dtype::F64, 1, 1);
-  k->squared_norm(k.matrix(1, 2, {3, 4}), sum);
-  k->squared_norm(k.matrix(2, 1, {1, 2}), sum);
+  k.write(k.params().gradient(a), {3, 4});
+  k.write(k.params().gradient(b), {1, 2});
+  k->squared_norm(a, sum);
+  k->squared_norm(b, sum);
   EXPECT_EQ(k.read(sum)[0], 30);
 }
 
@@ -33,7 +36,7 @@ struct Stepper {
     k.write(k.value(w), values);
     k.write(gradient, gradients);
     k->fill(norm2, 0);
-    k->squared_norm(gradient, norm2);
+    k->squared_norm(w, norm2);
   }
 };
 
@@ -45,7 +48,6 @@ TEST(AdamW, FirstTwoStepsByHand) {
   s.k->adamw(s.w, m, v, s.norm2, 0, {.01, .9, .99, 0, .5, 1 - .9, 1 - .99});
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {1 - .01 * (1 + .5), 2 - .01 * (-1 + 1),
                                                      3 - .01 * (1 + 1.5), 4 - .01 * (-1 + 2)}));
-  EXPECT_THAT(s.k.read(s.gradient), Each(0));
 
   s.set({1, 1, 1, 1}, {.3, .2, .3, .4});
   s.k->adamw(s.w, m, v, s.norm2, 0, {.01, .9, .99, 0, 0, 1 - .81, 1 - .9801});
@@ -77,7 +79,6 @@ TEST(Adafactor, OfARankOneGradientIsItsSign) {
   EXPECT_THAT(s.k.read(columns), near(1e-15, {.05, .2}));
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {1 - .01 * (1 + .5), 2 - .01 * (-1 + 1),
                                                      3 - .01 * (1 + 1.5), 4 - .01 * (-1 + 2)}));
-  EXPECT_THAT(s.k.read(s.gradient), Each(0));
 }
 
 // With a second moment that remembers smaller gradients the update has RMS 2 and is cut to 1.

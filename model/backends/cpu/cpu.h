@@ -24,8 +24,9 @@ class Cpu final : public Backend {
   std::byte* allocate(std::int64_t bytes) override;
   void write(View to, const void* from) override;
   void read(View from, void* to) override;
-  void bind(const Params& params) override { params_ = &params; }
+  void bind(const Params& params) override;
   void weights_changed() override {}
+  void clear_gradients() override;
 
   // initialise.cpp
   void initialise(Weight w, std::uint64_t key) override;
@@ -89,7 +90,7 @@ class Cpu final : public Backend {
   void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
 
   // optimizer.cpp
-  void squared_norm(View g, View sum) override;
+  void squared_norm(Weight w, View sum) override;
   void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) override;
   void adafactor(Weight w, View rows, View columns, View norm2, double clip,
                  const Adafactor& options) override;
@@ -97,7 +98,8 @@ class Cpu final : public Backend {
  private:
   // Empty weights become empty matrices.
   Floats value(Weight w) const { return w.empty() ? Floats{} : Floats{params_->value(w)}; }
-  Floats gradient(Weight w) const { return w.empty() ? Floats{} : Floats{params_->gradient(w)}; }
+  Floats gradient(Weight w);   // zeroed first where it is cleared
+  bool accumulates(Weight w);  // else a product must overwrite all of its gradient
   const ParamSlot& slot(Weight w) const { return params_->slot(w); }
 
   // Products of this trial, cut among its threads.
@@ -112,6 +114,7 @@ class Cpu final : public Backend {
   const Dtype operand_;
   Crew crew_;
   const Params* params_ = nullptr;
+  std::vector<bool> cleared_;  // by slot: nothing has come since clear_gradients()
   std::vector<std::span<std::byte>> memory_;
   std::vector<RotaryTable> rotary_;
   std::vector<std::int32_t> buckets_;

@@ -112,7 +112,7 @@ void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double sc
     if (operand_ == Dtype::BF16) dz = {dz.data, operand_, z.rows, z.cols, 2 * z.ld};
     product(dz, table, rows(dh, first, last), {.operand = operand_});
     product(transpose(dz), x, params_->gradient(table_weight),
-            {.operand = operand_, .accumulate = true});
+            {.operand = operand_, .accumulate = accumulates(table_weight)});
   }
 }
 

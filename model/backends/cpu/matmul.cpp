@@ -71,7 +71,8 @@ void Cpu::matmul_dx(View dy, Weight w, View dx, bool accumulate) {
 }
 
 void Cpu::matmul_dw(View x, View dy, Weight w) {
-  product(transpose(x), dy, params_->gradient(w), {.operand = operand_of(w), .accumulate = true});
+  product(transpose(x), dy, params_->gradient(w),
+          {.operand = operand_of(w), .accumulate = accumulates(w)});
 }
 
 void Cpu::expert_matmul(View x, const Routing& r, Weight w, View y) {
@@ -102,12 +103,16 @@ void Cpu::expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool ac
 void Cpu::expert_matmul_dw(View x, View dy, const Routing& r, Weight w) {
   check_shape(x, dy.rows, slot(w).rows, "expert_matmul_dw x");
   check_shape(dy, x.rows, slot(w).cols, "expert_matmul_dw dy");
+  const bool add = accumulates(w);
+  const Ints offset = r.offset;
+  for (std::int64_t e = 0; !add && e < slot(w).batch; ++e)  // no product reaches those without rows
+    if (*offset.row(e) == *offset.row(e + 1)) fill(of_expert(params_->gradient(w), slot(w), e), 0);
   each_expert(r, w, dy.cols,
               [&](std::int64_t e, std::int64_t first, std::int64_t last, std::int64_t begin,
                   std::int64_t end) {
                 gemm(transpose(rows(x, first, last)), columns(rows(dy, first, last), begin, end),
                      columns(of_expert(params_->gradient(w), slot(w), e), begin, end),
-                     {.operand = operand_, .accumulate = true}, crew_.packing());
+                     {.operand = operand_, .accumulate = add}, crew_.packing());
               });
 }
 

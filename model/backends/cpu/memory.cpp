@@ -60,6 +60,26 @@ void Cpu::read(View from, void* to) {
     std::memcpy(target, from.data + i * from.ld * size_of(from.dtype), row_bytes);
 }
 
+void Cpu::bind(const Params& params) {
+  params_ = &params;
+  cleared_.assign(params.slots().size(), false);
+}
+
+void Cpu::clear_gradients() { cleared_.assign(cleared_.size(), true); }
+
+bool Cpu::accumulates(Weight w) {
+  const bool fresh = cleared_.at(static_cast<std::size_t>(w.slot));
+  cleared_.at(static_cast<std::size_t>(w.slot)) = false;
+  return !fresh;
+}
+
+Floats Cpu::gradient(Weight w) {
+  if (w.empty()) return {};
+  const View g = params_->gradient(w);
+  if (!accumulates(w)) fill(g, 0);
+  return g;
+}
+
 std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,
                            const BackendOptions& options) {
   const Dtype operand = operand_of(options);

@@ -15,8 +15,8 @@ namespace moebius::cpu::HWY_NAMESPACE {
 float sum_of_squares(const float* g, std::int64_t n) { return dot(g, g, n); }
 
 // AdamW (1711.05101) on n numbers: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
-// w -= lr ((m / c1) / (sqrt(v / c2) + epsilon) + decay w), g = 0; g is scaled by `factor` first.
-void adamw_step(float* w, float* g, float* m, float* v, std::int64_t n, float factor,
+// w -= lr ((m / c1) / (sqrt(v / c2) + epsilon) + decay w); g is scaled by `factor` first.
+void adamw_step(float* w, const float* g, float* m, float* v, std::int64_t n, float factor,
                 const AdamW& o) {
   const Vec beta1 = all(static_cast<float>(o.beta1)), rest1 = all(static_cast<float>(1 - o.beta1));
   const Vec beta2 = all(static_cast<float>(o.beta2)), rest2 = all(static_cast<float>(1 - o.beta2));
@@ -33,7 +33,6 @@ void adamw_step(float* w, float* g, float* m, float* v, std::int64_t n, float fa
     part.store(mean, m + i);
     part.store(square, v + i);
     part.store(hn::NegMulAdd(rate, update, old), w + i);
-    part.store(zero(), g + i);
   });
 }
 
@@ -63,17 +62,17 @@ float update_norm(const Floats& g, const float* a, const float* b) {
   return sum_of(sum);
 }
 
-// w -= rate u + decay w, g = 0.
+// w -= rate u + decay w.
 void apply_update(const Floats& w, const Floats& g, const float* a, const float* b, float rate,
                   float decay) {
   for (std::int64_t i = 0; i < g.rows; ++i) {
-    float *to = w.row(i), *grad = g.row(i);
+    float* const to = w.row(i);
+    const float* const grad = g.row(i);
     const Vec scale = all(rate * a[i]);
     each(g.cols, [&](auto part, std::int64_t j) HWY_ATTR {
       const Vec u = hn::Mul(hn::Mul(part.load(grad + j), scale), part.load(b + j));
       const Vec old = part.load(to + j);
       part.store(hn::Sub(hn::NegMulAdd(all(decay), old, old), u), to + j);
-      part.store(zero(), grad + j);
     });
   }
 }
@@ -113,7 +112,8 @@ float average(double beta, float old, double fresh) {
   return static_cast<float>(beta * old + (1 - beta) * fresh);
 }
 
-// A vector: v = b2 v + (1 - b2) (g^2 + epsilon), u = g / sqrt(v), w -= rate u + lr decay w, g = 0.
+// A vector: v = b2 v + (1 - b2) (g^2 + epsilon), u = g / sqrt(v), w -= rate u + lr decay w.
+// g ends as u.
 void full_step(const Floats& w, const Floats& g, const Floats& v, float factor,
                const Adafactor& o) {
   double squares = 0;
@@ -125,10 +125,7 @@ void full_step(const Floats& w, const Floats& g, const Floats& v, float factor,
   }
   const float rate = clipped_rate(squares, w.size(), o);
   const auto decay = static_cast<float>(o.lr * o.decay);
-  for (std::int64_t i = 0; i < w.size(); ++i) {
-    w.data[i] -= rate * g.data[i] + decay * w.data[i];
-    g.data[i] = 0;
-  }
+  for (std::int64_t i = 0; i < w.size(); ++i) w.data[i] -= rate * g.data[i] + decay * w.data[i];
 }
 
 // One matrix (1804.04235, algorithm 4, beta1 = 0, given rate): with s = g^2 + epsilon,
@@ -183,9 +180,8 @@ std::int64_t update_scratch(std::int64_t rows, std::int64_t cols) {
   return rows + cols + ceil_div(rows, tile_rows(cols)) * (cols + 1);
 }
 
-void Cpu::squared_norm(View g_view, View sum) {
-  const Floats g = g_view;
-  check_dense(g, "squared_norm g");
+void Cpu::squared_norm(Weight w, View sum) {
+  const Floats g = gradient(w);
   constexpr std::int64_t kChunk = 1 << 14;  // its sum is in f32, the sum of sums in f64
   float* const partial = crew_.shared(ceil_div(g.size(), kChunk));
   const auto kernel = HWY_DYNAMIC_DISPATCH(sum_of_squares);

@@ -152,8 +152,9 @@ void Cpu::causal_conv_backward(View x, std::int64_t seq, Weight taps_weight, Vie
   check_shape(dx, x.rows, x.cols, "causal_conv_backward dx");
   check_shape(dy, x.rows, x.cols, "causal_conv_backward dy");
   const auto kernel = HWY_DYNAMIC_DISPATCH(conv_channels_backward);
+  const Floats dtaps = gradient(taps_weight);
   crew_.ranges(x.cols, kChannels, [&](std::int64_t begin, std::int64_t end) {
-    kernel(x, seq, taps, dy, dx, gradient(taps_weight), begin, end - begin);
+    kernel(x, seq, taps, dy, dx, dtaps, begin, end - begin);
   });
 }
 

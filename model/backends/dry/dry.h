@@ -22,6 +22,7 @@ class Dry final : public Backend {
   void read(View from, void* to) override;  // zeros
   void bind(const Params& params) override { params_ = &params; }
   void weights_changed() override { log_.next_step(); }
+  void clear_gradients() override {}
   void initialise(Weight, std::uint64_t) override {}
 
   void fill(View, double) override {}
@@ -68,7 +69,7 @@ class Dry final : public Backend {
 
   void cross_entropy(View h, Weight table, View, double, View, View dh) override;
 
-  void squared_norm(View, View) override {}
+  void squared_norm(Weight, View) override {}
   void adamw(Weight, View, View, View, double, const AdamW&) override {}
   void adafactor(Weight, View, View, View, double, const Adafactor&) override {}
 

@@ -32,6 +32,11 @@ void Reference::read(View from, void* to) {
     std::memcpy(target, from.row_range(i, 1).data, row_bytes);
 }
 
+void Reference::clear_gradients() {
+  for (std::size_t i = 0; i < params_->slots().size(); ++i)
+    if (params_->slots()[i].role != Role::State) fill(params_->gradient({static_cast<int>(i)}), 0);
+}
+
 void Reference::initialise(Weight w, std::uint64_t key) {
   typed([&]<class T>() {
     const Matrix<T> all = value(w);

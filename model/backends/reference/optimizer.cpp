@@ -12,11 +12,6 @@ double clip_factor(Doubles norm2, double clip) {
   return clip > 0 ? std::min(1.0, clip / std::sqrt(norm2(0, 0))) : 1.0;
 }
 
-template <class T>
-void zero(Matrix<T> g) {
-  for (std::int64_t i = 0; i < g.rows; ++i) std::fill(g.row(i), g.row(i) + g.cols, T{0});
-}
-
 // AdamW (1711.05101): m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
 // w -= lr ((m / c1) / (sqrt(v / c2) + epsilon) + decay w). All [batch * rows, cols].
 template <class T>
@@ -95,10 +90,10 @@ void full_step(Matrix<T> w, Matrix<T> g, Matrix<T> v, double factor, const Adafa
 
 }  // namespace
 
-void Reference::squared_norm(View g, View sum) {
+void Reference::squared_norm(Weight w, View sum) {
   const Doubles total = sum;
   typed([&]<class T>() {
-    const Matrix<T> m = g;
+    const Matrix<T> m = gradient(w);
     double squares = 0;
     for (std::int64_t i = 0; i < m.rows; ++i)
       for (std::int64_t j = 0; j < m.cols; ++j) squares += double(m(i, j)) * m(i, j);
@@ -109,7 +104,6 @@ void Reference::squared_norm(View g, View sum) {
 void Reference::adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) {
   typed([&]<class T>() {
     adamw_step<T>(value(w), gradient(w), m, v, clip_factor(norm2, clip), options);
-    zero<T>(gradient(w));
   });
 }
 
@@ -133,7 +127,6 @@ void Reference::adafactor(Weight w, View rows, View columns, View norm2, double 
       else
         factored_step<T>(of_w, of_g, of_rows, columns.row_range(b, 1), factor, options);
     }
-    zero<T>(gradient(w));
   });
 }
 

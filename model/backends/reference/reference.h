@@ -23,6 +23,7 @@ class Reference final : public Backend {
   void read(View from, void* to) override;
   void bind(const Params& params) override { params_ = &params; }
   void weights_changed() override { log_.next_step(); }
+  void clear_gradients() override;
   void initialise(Weight w, std::uint64_t key) override;
   std::vector<Matmul> matmuls() const override { return log_.list(); }
 
@@ -83,7 +84,7 @@ class Reference final : public Backend {
   void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
 
   // optimizer.cpp
-  void squared_norm(View g, View sum) override;
+  void squared_norm(Weight w, View sum) override;
   void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) override;
   void adafactor(Weight w, View rows, View columns, View norm2, double clip,
                  const Adafactor& options) override;
