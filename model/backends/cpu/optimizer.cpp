@@ -12,7 +12,20 @@
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
 
-float sum_of_squares(const float* g, std::int64_t n) { return dot(g, g, n); }
+// Passes that only read ask for the next page: what the processor fetches by itself stops at its
+// end.
+constexpr std::int64_t kPage = 1024;  // floats
+HWY_INLINE void fetch(const float* from) { __builtin_prefetch(from + kPage); }
+
+float sum_of_squares(const float* g, std::int64_t n) {
+  Vec sum = zero();
+  each(n, [&](auto part, std::int64_t i) HWY_ATTR {
+    fetch(g + i);
+    const Vec x = part.load(g + i);
+    sum = hn::MulAdd(x, x, sum);
+  });
+  return sum_of(sum);
+}
 
 // AdamW (1711.05101) on n numbers: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
 // w -= lr ((m / c1) / (sqrt(v / c2) + epsilon) + decay w); g is scaled by `factor` first.
@@ -43,6 +56,7 @@ void square_sums(const Floats& g, float factor, const Floats& row, float* col) {
     const float* from = g.row(i);
     Vec sum = zero();
     each(g.cols, [&](auto part, std::int64_t j) HWY_ATTR {
+      fetch(from + j);
       const Vec x = hn::Mul(part.load(from + j), all(factor)), square = hn::Mul(x, x);
       sum = hn::Add(sum, square);
       part.store(hn::Add(part.load(col + j), square), col + j);
@@ -56,6 +70,7 @@ float update_norm(const Floats& g, const float* a, const float* b) {
   Vec sum = zero();
   for (std::int64_t i = 0; i < g.rows; ++i)
     each(g.cols, [&](auto part, std::int64_t j) HWY_ATTR {
+      fetch(g.row(i) + j);
       const Vec u = hn::Mul(hn::Mul(part.load(g.row(i) + j), all(a[i])), part.load(b + j));
       sum = hn::MulAdd(u, u, sum);
     });
