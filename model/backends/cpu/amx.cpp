@@ -39,15 +39,35 @@ struct alignas(64) Configuration {
 // GCC does not know that tile instructions touch memory.
 HWY_INLINE void fence() { asm volatile("" ::: "memory"); }
 
-// Tiles for blocks of `rows` rows. Their content is gone.
+// What the calling thread's tiles are configured for, and who wants to keep that.
+struct State {
+  std::int64_t rows = 0;
+  int sessions = 0;
+};
+thread_local State state;
+
+// Tiles for blocks of `rows` rows.
 void configure(std::int64_t rows) {
-  const auto upper = static_cast<std::uint8_t>(std::min(rows, kTile));
-  const auto lower = static_cast<std::uint8_t>(std::max<std::int64_t>(1, rows - kTile));
-  Configuration c;
-  std::fill_n(c.row_bytes.begin(), 8, std::uint16_t{64});
-  c.rows = {upper, upper, lower, lower, upper, lower, 16, 16};
-  asm volatile("" : : "r"(&c) : "memory");
-  _tile_loadconfig(&c);
+  if (state.rows == rows) return;
+  state.rows = rows;
+  // By rows: an instruction that reads 64 bytes just written in pieces would wait for them.
+  static constexpr auto kByRows = [] {
+    std::array<Configuration, kBlock + 1> all;
+    for (std::size_t i = 1; i < all.size(); ++i) {
+      const auto upper = static_cast<std::uint8_t>(std::min<std::size_t>(i, kTile));
+      const auto lower = static_cast<std::uint8_t>(i > kTile ? i - kTile : 1);
+      std::fill_n(all[i].row_bytes.begin(), 8, std::uint16_t{64});
+      all[i].rows = {upper, upper, lower, lower, upper, lower, 16, 16};
+    }
+    return all;
+  }();
+  _tile_loadconfig(&kByRows[static_cast<std::size_t>(rows)]);
+}
+
+void release() {
+  if (state.sessions > 0) return;
+  state.rows = 0;
+  _tile_release();
 }
 
 // Tiles of the left factor: bytes from one row to the next, one step, one tile of rows.
@@ -61,7 +81,8 @@ struct Target {
   View c;
   float scale;
   bool accumulate;
-  bool far;  // too large for a near cache
+  bool far;                // too large for a near cache
+  bool continued = false;  // sums may begin with c, whose size is theirs
 
   std::byte* at(std::int64_t i, std::int64_t j) const {
     return c.data + (i * c.ld + j) * size_of(c.dtype);
@@ -110,20 +131,22 @@ HWY_INLINE void store_sums(std::byte* to, std::int64_t row, std::int64_t right,
   }
 }
 
+HWY_INLINE void clear_sums() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+
+// The same back.
 template <int Rows, int Cols>
-HWY_INLINE void begin_sums(const std::byte* from, bool zero) {
-  if (zero) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    return;
-  }
-  _tile_loadd(0, from, 64);
-  if constexpr (Cols == 2) _tile_loadd(1, from + kTileBytes, 64);
+HWY_INLINE void load_sums(const std::byte* from, std::int64_t row, std::int64_t right,
+                          std::int64_t below) {
+  _tile_loadd(0, from, row);
+  if constexpr (Cols == 2) _tile_loadd(1, from + right, row);
   if constexpr (Rows == 2) {
-    _tile_loadd(2, from + 2 * kTileBytes, 64);
-    if constexpr (Cols == 2) _tile_loadd(3, from + 3 * kTileBytes, 64);
+    _tile_loadd(2, from + below, row);
+    if constexpr (Cols == 2) _tile_loadd(3, from + below + right, row);
   }
 }
 
@@ -190,13 +213,17 @@ template <int Rows, int Cols>
 void multiply_block(const Left& left, const Chunk& chunk, std::byte* sums, const Target& t,
                     const Place& at) {
   if (chunk.first && t.far) fetch(t, at);
-  begin_sums<Rows, Cols>(sums, chunk.first);
+  const bool in_place = t.c.dtype == Dtype::F32 && t.scale == 1 && at.cols == Cols * kTile &&
+                        (!t.accumulate || t.continued);
+  const std::int64_t row = t.c.ld * size_of(Dtype::F32);
+  if (!chunk.first)
+    load_sums<Rows, Cols>(sums, 64, kTileBytes, 2 * kTileBytes);
+  else if (in_place && t.accumulate)
+    load_sums<Rows, Cols>(t.at(at.i, at.j), row, 64, kTile * row);
+  else
+    clear_sums();
   add_products<Rows, Cols>(left, chunk.a, chunk.b, chunk.steps);
-  const bool plain = t.c.dtype == Dtype::F32 && t.scale == 1 && !t.accumulate;
-  if (chunk.last && plain && at.cols == Cols * kTile) {
-    const std::int64_t row = t.c.ld * size_of(Dtype::F32);
-    return store_sums<Rows, Cols>(t.at(at.i, at.j), row, 64, kTile * row);
-  }
+  if (chunk.last && in_place) return store_sums<Rows, Cols>(t.at(at.i, at.j), row, 64, kTile * row);
   store_sums<Rows, Cols>(sums, 64, kTileBytes, 2 * kTileBytes);
   fence();
   if (chunk.last) finish_block(sums, t, at);
@@ -211,10 +238,9 @@ struct Right {
 // All of c.
 void multiply(const Left& left, const Right& right, std::int64_t steps, std::byte* sums,
               const Target& t) {
-  std::int64_t configured = 0;
   for (std::int64_t i = 0; i < t.c.rows; i += kBlock) {
     const std::int64_t rows = std::min(kBlock, t.c.rows - i);
-    if (rows != configured) configure(configured = rows);
+    configure(rows);
     const std::byte* const a = left.first + i / kTile * left.tile;
     for (std::int64_t k = 0; k < std::max<std::int64_t>(1, steps); k += kChunk) {
       Chunk chunk = {a + k * left.step, right.first + k * 2 * kTileBytes,
@@ -292,6 +318,12 @@ bool available() {
   return yes;
 }
 
+Session::Session() { ++state.sessions; }
+Session::~Session() {
+  --state.sessions;
+  if (state.rows > 0) release();
+}
+
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {
   const std::int64_t depth = round_up(block_depth(k, c), kDepth);
   const std::int64_t strip = strip_columns(n, depth);
@@ -324,7 +356,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
       }
     }
   }
-  _tile_release();
+  release();
 }
 
 std::int64_t packed_floats(std::int64_t k, std::int64_t n) {
@@ -355,14 +387,14 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
                                  sums + round_up(c.cols, kBlock) * kBlock * 4);
     fence();
     multiply(left, right, steps, sums,
-             {c.row_range(top, rows), options.scale, options.accumulate, is_far(c)});
+             {c.row_range(top, rows), options.scale, options.accumulate, is_far(c), true});
   }
-  _tile_release();
+  release();
 }
 
 double multiply_registers(std::int64_t rounds) {
   configure(kBlock);
-  begin_sums<2, 2>(nullptr, true);
+  clear_sums();
   _tile_zero(4);
   _tile_zero(5);
   _tile_zero(6);
@@ -373,7 +405,7 @@ double multiply_registers(std::int64_t rounds) {
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-  _tile_release();
+  release();
   return 2.0 * 4 * kTile * kTile * kDepth * static_cast<double>(rounds);
 }
 
@@ -385,6 +417,8 @@ HWY_DIAGNOSTICS(pop)
 namespace moebius::cpu::amx {
 
 bool available() { return false; }
+Session::Session() = default;
+Session::~Session() = default;
 void gemm(const Factor&, const Factor&, const View&, const GemmOptions&, Scratch&) {}
 std::int64_t gemm_scratch(std::int64_t, std::int64_t, std::int64_t, Dtype) { return 0; }
 void pack(const Factor&, float*) {}

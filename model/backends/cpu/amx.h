@@ -22,6 +22,15 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
           Scratch& scratch);
 std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k);
 
+// While one lives, products of this thread leave the unit configured: for many small ones.
+class Session {
+ public:
+  Session();
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+};
+
 // Multiplies tiles in registers, `rounds` times; -> FLOPs done. For the roofline.
 double multiply_registers(std::int64_t rounds);
 

@@ -1,3 +1,4 @@
+#include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
 #include "model/backends/shared.h"
@@ -7,7 +8,7 @@
 namespace moebius::cpu {
 
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
-constexpr std::int64_t kRows = 64;   // queries of a block forward, keys backward
+constexpr std::int64_t kQueries = 32, kKeys = 64;  // of a block, forward and backward
 constexpr std::int64_t kFront = 16;  // unused numbers before those by distance: a vector's worth
 
 // z = q k^T of some queries of a head and all keys up to the last of them: query i of the block
@@ -40,10 +41,20 @@ struct Backward {
 #define HWY_TARGET_INCLUDE "model/backends/cpu/attention.cpp"
 #include <hwy/foreach_target.h>  // includes this file once per instruction set
 
+#include "model/backends/cpu/multiply-inl.h"
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
+
+// p(x) by Horner, highest coefficient first. Unrolled: in a loop every coefficient is a load.
+template <std::size_t N>
+HWY_INLINE Vec polynomial(Vec x, const float (&coefficient)[N]) {
+  Vec p = all(coefficient[0]);
+#pragma GCC unroll 8
+  for (std::size_t i = 1; i < N; ++i) p = hn::MulAdd(p, x, all(coefficient[i]));
+  return p;
+}
 
 // 2^x, for x below 126; 2^-126 below that, a NaN stays one. Relative error 1e-7, and 4e-6 for what
 // is rounded to bf16. The sum with `kRound` has the nearest integer in its lowest bits.
@@ -55,15 +66,11 @@ HWY_INLINE Vec exp2_of(Vec x) {
   const Vec shifted = hn::Add(x, all(kRound));
   const Vec r = hn::Sub(x, hn::Sub(shifted, all(kRound)));
   Vec p;
-  if constexpr (sizeof(T) == 2) {
-    p = all(9.66636852e-3f);
-    for (const float c : {0.0559219758f, 0.24022349f, 0.693121045f, 1.0f})
-      p = hn::MulAdd(p, r, all(c));
-  } else {
-    p = all(1.33908634e-3f);
-    for (const float c : {9.67603192e-3f, 0.0555035711f, 0.240221075f, 0.693147188f, 1.00000008f})
-      p = hn::MulAdd(p, r, all(c));
-  }
+  if constexpr (sizeof(T) == 2)
+    p = polynomial(r, {9.66636852e-3f, 0.0559219758f, 0.24022349f, 0.693121045f, 1.0f});
+  else
+    p = polynomial(r, {1.33908634e-3f, 9.67603192e-3f, 0.0555035711f, 0.240221075f, 0.693147188f,
+                       1.00000008f});
   const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
   return hn::BitCast(kTag, hn::Add(hn::BitCast(integers, p), exponent));
 }
@@ -75,28 +82,72 @@ HWY_INLINE Vec log2_of(Vec x) {
   const auto bits = hn::BitCast(integers, x);
   const auto k = hn::ShiftRight<23>(hn::Sub(bits, hn::Set(integers, 0x3f2aaaab)));
   const Vec s = hn::Sub(hn::BitCast(kTag, hn::Sub(bits, hn::ShiftLeft<23>(k))), all(1.0f));
-  Vec p = all(-0.216992352f);
-  for (const float c : {0.24672696f, -0.237799677f, 0.285604463f, -0.360733577f, 0.480964581f,
-                        -0.721347312f, 1.44269481f})
-    p = hn::MulAdd(p, s, all(c));
+  const Vec p = polynomial(s, {-0.216992352f, 0.24672696f, -0.237799677f, 0.285604463f,
+                               -0.360733577f, 0.480964581f, -0.721347312f, 1.44269481f});
   const Vec log = hn::MulAdd(p, s, hn::ConvertTo(kTag, k));
   return hn::IfThenElse(hn::IsNaN(x), x, log);
+}
+
+// Rows of scores have room for whole vectors, so only the last one needs a mask: visit(all, j),
+// then visit(tail, j) for the last 1 .. kLanes of n > 0.
+template <class Visit>
+HWY_INLINE void each_whole(std::int64_t n, const Visit& visit) {
+  std::int64_t j = 0;
+  for (; j + kLanes < n; j += kLanes) visit(Whole{}, j);
+  visit(Tail{n - j}, j);
+}
+HWY_INLINE Vec load(const float* from) { return hn::LoadU(kTag, from); }
+
+// Of n numbers; two maxima at a time, because each waits for the one before.
+HWY_INLINE float largest(const float* x, std::int64_t n) {
+  const std::int64_t last = (n - 1) / kLanes * kLanes;
+  Vec a = Tail{n - last}.keep(load(x + last), kLowest), b = a;
+  std::int64_t j = 0;
+  for (; j + 2 * kLanes <= last; j += 2 * kLanes) {
+    a = hn::Max(a, load(x + j));
+    b = hn::Max(b, load(x + j + kLanes));
+  }
+  if (j < last) a = hn::Max(a, load(x + j));
+  return max_of(hn::Max(a, b));
 }
 
 // z = scale z + bias in powers of 2; -> its maximum.
 HWY_INLINE float add_bias(const float* bias, float scale, float* z, std::int64_t n) {
   Vec top = all(kLowest);
   const Vec factor = all(scale);
-  each(n, [&](auto part, std::int64_t j) HWY_ATTR {
-    const Vec sum = hn::MulAdd(part.load(z + j), factor, part.load(bias + j));
+  each_whole(n, [&](auto part, std::int64_t j) HWY_ATTR {
+    const Vec sum = hn::MulAdd(load(z + j), factor, part.load(bias + j));
     top = hn::Max(top, part.keep(sum, kLowest));
-    part.store(sum, z + j);
+    Whole().store(sum, z + j);
   });
   return max_of(top);
 }
 
-// p_ij = exp(scale z_ij + bias - top_i), zero where query i does not see key j; its sums.
+// Stores as an operand, rounded by `Multiply`.
+template <class Multiply>
+HWY_INLINE void store_operand(Vec v, float* to) {
+  Whole().store(v, to);
+}
+template <class Multiply>
+HWY_INLINE void store_operand(Vec v, Bf16* to) {
+  Whole().store(Multiply::round(v), to);
+}
+// Zeros, a vector at a time, from `to` up to `end` at least.
 template <class T>
+HWY_INLINE void clear(T* to, const T* end) {
+  for (; to < end; to += kLanes) Whole().store(zero(), to);
+}
+
+// body.operator()<T, Multiply>() for a type of operands.
+template <class Body>
+void with_operand(Dtype operand, const Body& body) {
+  if (operand == Dtype::F32) return body.template operator()<float, MultiplyF32>();
+  if (bf16_unit() == Bf16Unit::Emulated) return body.template operator()<Bf16, MultiplyBf16>();
+  body.template operator()<Bf16, MultiplyBf16Native>();
+}
+
+// p_ij = exp(scale z_ij + bias - top_i), zero where query i does not see key j; its sums.
+template <class T, class Multiply>
 void exponentials(const Forward& f, float* tops, float* sums) {
   for (std::int64_t i = 0; i < f.z.rows; ++i) {
     float* const row = f.z.row(i);
@@ -104,23 +155,23 @@ void exponentials(const Forward& f, float* tops, float* sums) {
     const std::int64_t seen = f.first + i + 1;
     const float scale = f.bias == nullptr ? f.scale : 1;
     tops[i] =
-        f.bias == nullptr ? maximum(row, seen) * scale : add_bias(f.bias - i, f.scale, row, seen);
+        f.bias == nullptr ? largest(row, seen) * scale : add_bias(f.bias - i, f.scale, row, seen);
     const Vec factor = all(scale), top = all(tops[i]);
     Vec sum = zero();
-    each(seen, [&](auto part, std::int64_t j) HWY_ATTR {
-      const Vec e = part.keep(exp2_of<T>(hn::MulSub(part.load(row + j), factor, top)), 0);
+    each_whole(seen, [&](auto part, std::int64_t j) HWY_ATTR {
+      const Vec e = part.keep(exp2_of<T>(hn::MulSub(load(row + j), factor, top)), 0);
       sum = hn::Add(sum, e);
-      part.store(e, p + j);
+      store_operand<Multiply>(e, p + j);
     });
     sums[i] = sum_of(sum);
-    std::fill(p + seen, p + f.padded, T{});
+    clear(p + round_up(seen, kLanes), p + f.padded);
   }
 }
 
 // z -> p; lse_i = log sum_j exp(scale z_ij + bias), sums_i = sum_j p_ij.
 void softmax_block(const Forward& f, const Floats& lse, float* sums) {
-  HWY_ALIGN float tops[kRows];
-  typed(f.operand, [&]<class T>() { exponentials<T>(f, tops, sums); });
+  HWY_ALIGN float tops[kQueries];
+  with_operand(f.operand, [&]<class T, class M>() { exponentials<T, M>(f, tops, sums); });
   each(f.z.rows, [&](auto part, std::int64_t i) HWY_ATTR {
     const Vec log = log2_of(part.keep(part.load(sums + i), 1));
     part.store(hn::Mul(hn::Add(part.load(tops + i), log), all(kLn2)), tops + i);
@@ -143,39 +194,45 @@ void divide_rows(const Floats& from, const float* sums, const View& to) {
 }
 
 // p = exp(scale z + bias - lse), dz = scale p (dp - delta), dbias[j - i] += dz_ij.
-template <class T, bool kBiased>
+template <class T, class Multiply, bool kBiased>
 void softmax_backward_typed(const Backward& b) {
   const Vec scale = all(b.scale), exponent = all(b.scale * kLog2E);
   for (std::int64_t i = 0; i < b.z.rows; ++i) {
     float *z = b.z.row(i), *dp = b.dp.row(i);
     T *p = reinterpret_cast<T*>(z), *dz = reinterpret_cast<T*>(dp);
     const std::int64_t begin = i / kLanes * kLanes;  // the vector where key i is seen first
-    each(b.z.cols - begin, [&](auto part, std::int64_t j) HWY_ATTR {
+    each_whole(b.z.cols - begin, [&](auto part, std::int64_t j) HWY_ATTR {
       j += begin;
       Vec norm = part.load(b.lse + j);
       if constexpr (kBiased) norm = hn::Sub(norm, part.load(b.bias + j - i));
-      const Vec e = exp2_of<T>(hn::Min(all(126.0f), hn::MulSub(part.load(z + j), exponent, norm)));
-      const Vec slope =
-          hn::Mul(hn::Mul(e, scale), hn::Sub(part.load(dp + j), part.load(b.delta + j)));
-      part.store(e, p + j);
-      part.store(slope, dz + j);
+      Vec e = exp2_of<T>(hn::Min(all(126.0f), hn::MulSub(load(z + j), exponent, norm)));
+      Vec slope = hn::Mul(hn::Mul(e, scale), hn::Sub(load(dp + j), part.load(b.delta + j)));
+      if (j < i) {  // these do not see the key
+        const auto unseen = hn::FirstN(kTag, static_cast<std::size_t>(i - j));
+        e = hn::IfThenZeroElse(unseen, e);
+        slope = hn::IfThenZeroElse(unseen, slope);
+      }
+      e = part.keep(e, 0);
+      slope = part.keep(slope, 0);
+      store_operand<Multiply>(e, p + j);
+      store_operand<Multiply>(slope, dz + j);
       if constexpr (kBiased) {
         float* const sum = b.dbias + j - i;
         part.store(hn::Add(part.load(sum), slope), sum);
       }
     });
     for (T* const m : {p, dz}) {
-      std::fill(m, m + i, T{});
-      std::fill(m + b.z.cols, m + b.padded, T{});
+      clear(m, m + begin);
+      clear(m + begin + round_up(b.z.cols - begin, kLanes), m + b.padded);
     }
   }
 }
 void softmax_block_backward(const Backward& b) {
-  typed(b.operand, [&]<class T>() {
+  with_operand(b.operand, [&]<class T, class M>() {
     if (b.bias == nullptr)
-      softmax_backward_typed<T, false>(b);
+      softmax_backward_typed<T, M, false>(b);
     else
-      softmax_backward_typed<T, true>(b);
+      softmax_backward_typed<T, M, true>(b);
   });
 }
 
@@ -261,14 +318,15 @@ View operands(const Floats& z, Dtype operand) {
 
 std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim, Dtype operand) {
   const std::int64_t vectors = 2 * (kFront + round_up(seq, 16)) + 2 * round_up(seq, 16);
-  return vectors + 2 * kRows * row_of_scores(seq) + round_up(seq * head_dim, 16) +
+  return vectors + 2 * kKeys * row_of_scores(seq) + round_up(seq * head_dim, 16) +
          2 * packed_floats(head_dim, seq, operand) + 3 * packed_floats(seq, head_dim, operand);
 }
 
 std::int64_t attention_packing(std::int64_t seq, std::int64_t head_dim, Dtype operand) {
-  return std::max({packed_gemm_scratch(kRows, seq, head_dim, operand),
-                   packed_gemm_scratch(kRows, head_dim, round_up(seq, 32), operand),
-                   packed_gemm_scratch(seq, head_dim, kRows, operand)});
+  static_assert(kKeys >= kQueries);
+  return std::max({packed_gemm_scratch(kKeys, seq, head_dim, operand),
+                   packed_gemm_scratch(kKeys, head_dim, round_up(seq, 32), operand),
+                   packed_gemm_scratch(seq, head_dim, kKeys, operand)});
 }
 
 const std::vector<std::int32_t>& Cpu::buckets(std::int64_t seq) {
@@ -287,12 +345,13 @@ void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias
   const GemmOptions plain = {.operand = operand_};
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
+    const amx::Session session;
     Floor floor(crew_.scratch(attention_scratch(a.seq, a.head_dim, operand_)));
     // By falling distance: the keys of a query read consecutive numbers.
     float* const by_distance = floor.take(a.seq);
-    float* const sums = floor.take(kRows);
-    float* const memory = floor.take(kRows * row_of_scores(a.seq));
-    float* const out = floor.take(kRows * a.head_dim);
+    float* const sums = floor.take(kQueries);
+    float* const memory = floor.take(kQueries * row_of_scores(a.seq));
+    float* const out = floor.take(kQueries * a.head_dim);
     const Packed keys = floor.pack(transpose(head.of(k, 0, a.seq)), operand_);
     const Packed values = floor.pack(head.of(v, 0, a.seq), operand_);
     Scratch& packing = crew_.packing();
@@ -300,8 +359,8 @@ void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias
       for (std::int64_t n = 0; n < a.seq; ++n)
         by_distance[a.seq - 1 - n] =
             kLog2E * bias.row(bucket[static_cast<std::size_t>(n)])[head.index];
-    for (std::int64_t first = 0; first < a.seq; first += kRows) {
-      const std::int64_t end = std::min(a.seq, first + kRows);  // queries [first, end)
+    for (std::int64_t first = 0; first < a.seq; first += kQueries) {
+      const std::int64_t end = std::min(a.seq, first + kQueries);  // queries [first, end)
       const Floats z = scores(memory, a.seq, end - first, end);
       gemm(head.of(q, first, end), keys, z.view(), plain, packing);
       const View p = operands(z, operand_);
@@ -328,6 +387,7 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
   float* const partial = crew_.shared(a.batch * a.heads * kRelativeBuckets);
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
+    const amx::Session session;
     const auto all = [&](const View& m) { return head.of(m, 0, a.seq); };
     const bool biased = !bias.empty();
     Floor floor(crew_.scratch(attention_scratch(a.seq, a.head_dim, operand_)));
@@ -335,8 +395,8 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
     float* const dbias = floor.take(kFront + a.seq) + kFront;
     float* const norm = floor.take(a.seq);
     float* const delta = floor.take(a.seq);
-    float* const z_memory = floor.take(kRows * row_of_scores(a.seq));
-    float* const dp_memory = floor.take(kRows * row_of_scores(a.seq));
+    float* const z_memory = floor.take(kKeys * row_of_scores(a.seq));
+    float* const dp_memory = floor.take(kKeys * row_of_scores(a.seq));
     const Floats dquery(floor.take(a.seq * a.head_dim), a.seq, a.head_dim);  // sums over blocks
     const Packed queries = floor.pack(all(q), operand_);
     const Packed queries_across = floor.pack(transpose(all(q)), operand_);
@@ -344,15 +404,16 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
     const Packed grads_across = floor.pack(transpose(all(dout)), operand_);
     const Packed keys = floor.pack(all(k), operand_);
     Scratch& packing = crew_.packing();
-    std::fill_n(by_distance - kFront, kFront + a.seq, 0.0f);
-    std::fill_n(dbias - kFront, kFront + a.seq, 0.0f);
-    if (biased)
+    if (biased) {
+      std::fill_n(by_distance - kFront, kFront, 0.0f);
+      std::fill_n(dbias - kFront, kFront + a.seq, 0.0f);
       for (std::int64_t n = 0; n < a.seq; ++n)
         by_distance[n] = kLog2E * bias.row(bucket[static_cast<std::size_t>(n)])[head.index];
+    }
     for (std::int64_t i = 0; i < a.seq; ++i) norm[i] = kLog2E * lse.row(head.row + i)[head.index];
     row_dots(all(dout), all(o), delta);
-    for (std::int64_t first = 0; first < a.seq; first += kRows) {
-      const std::int64_t end = std::min(a.seq, first + kRows);  // keys [first, end)
+    for (std::int64_t first = 0; first < a.seq; first += kKeys) {
+      const std::int64_t end = std::min(a.seq, first + kKeys);  // keys [first, end)
       const Floats z = scores(z_memory, a.seq, end - first, a.seq - first);
       const Floats dp = scores(dp_memory, a.seq, end - first, a.seq - first);
       gemm(head.of(k, first, end), queries_across.from(0, first), z.view(), plain, packing);
