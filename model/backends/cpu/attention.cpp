@@ -9,7 +9,7 @@ namespace moebius::cpu {
 
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 constexpr std::int64_t kQueries = 32, kKeys = 64;  // of a block, forward and backward
-constexpr std::int64_t kFront = 16;  // unused numbers before those by distance: a vector's worth
+constexpr std::int64_t kMargin = 16;  // beside numbers by distance: vectors reach over the edge
 
 // z = q k^T of some queries of a head and all keys up to the last of them: query i of the block
 // sees keys 0 .. first + i. Becomes p in place, row by row, in the type of operands.
@@ -88,15 +88,12 @@ HWY_INLINE Vec log2_of(Vec x) {
   return hn::IfThenElse(hn::IsNaN(x), x, log);
 }
 
-// Rows of scores have room for whole vectors, so only the last one needs a mask: visit(all, j),
-// then visit(tail, j) for the last 1 .. kLanes of n > 0.
-template <class Visit>
-HWY_INLINE void each_whole(std::int64_t n, const Visit& visit) {
-  std::int64_t j = 0;
-  for (; j + kLanes < n; j += kLanes) visit(Whole{}, j);
-  visit(Tail{n - j}, j);
-}
+// Rows of scores have room for whole vectors: only what is computed in the last one is masked,
+// where an element beyond n becomes `otherwise`.
 HWY_INLINE Vec load(const float* from) { return hn::LoadU(kTag, from); }
+HWY_INLINE Vec up_to(std::int64_t n, std::int64_t j, Vec v, float otherwise) {
+  return j + kLanes <= n ? v : Tail{n - j}.keep(v, otherwise);
+}
 
 // Of n numbers; two maxima at a time, because each waits for the one before.
 HWY_INLINE float largest(const float* x, std::int64_t n) {
@@ -115,11 +112,11 @@ HWY_INLINE float largest(const float* x, std::int64_t n) {
 HWY_INLINE float add_bias(const float* bias, float scale, float* z, std::int64_t n) {
   Vec top = all(kLowest);
   const Vec factor = all(scale);
-  each_whole(n, [&](auto part, std::int64_t j) HWY_ATTR {
-    const Vec sum = hn::MulAdd(load(z + j), factor, part.load(bias + j));
-    top = hn::Max(top, part.keep(sum, kLowest));
+  for (std::int64_t j = 0; j < n; j += kLanes) {
+    const Vec sum = hn::MulAdd(load(z + j), factor, load(bias + j));
+    top = hn::Max(top, up_to(n, j, sum, kLowest));
     Whole().store(sum, z + j);
-  });
+  }
   return max_of(top);
 }
 
@@ -158,11 +155,11 @@ void exponentials(const Forward& f, float* tops, float* sums) {
         f.bias == nullptr ? largest(row, seen) * scale : add_bias(f.bias - i, f.scale, row, seen);
     const Vec factor = all(scale), top = all(tops[i]);
     Vec sum = zero();
-    each_whole(seen, [&](auto part, std::int64_t j) HWY_ATTR {
-      const Vec e = part.keep(exp2_of<T>(hn::MulSub(load(row + j), factor, top)), 0);
+    for (std::int64_t j = 0; j < seen; j += kLanes) {
+      const Vec e = up_to(seen, j, exp2_of<T>(hn::MulSub(load(row + j), factor, top)), 0);
       sum = hn::Add(sum, e);
       store_operand<Multiply>(e, p + j);
-    });
+    }
     sums[i] = sum_of(sum);
     clear(p + round_up(seen, kLanes), p + f.padded);
   }
@@ -201,29 +198,29 @@ void softmax_backward_typed(const Backward& b) {
     float *z = b.z.row(i), *dp = b.dp.row(i);
     T *p = reinterpret_cast<T*>(z), *dz = reinterpret_cast<T*>(dp);
     const std::int64_t begin = i / kLanes * kLanes;  // the vector where key i is seen first
-    each_whole(b.z.cols - begin, [&](auto part, std::int64_t j) HWY_ATTR {
-      j += begin;
-      Vec norm = part.load(b.lse + j);
-      if constexpr (kBiased) norm = hn::Sub(norm, part.load(b.bias + j - i));
-      Vec e = exp2_of<T>(hn::Min(all(126.0f), hn::MulSub(load(z + j), exponent, norm)));
-      Vec slope = hn::Mul(hn::Mul(e, scale), hn::Sub(load(dp + j), part.load(b.delta + j)));
+    const std::int64_t end = b.z.cols;
+    for (std::int64_t j = begin; j < end; j += kLanes) {
+      Vec norm = load(b.lse + j);
+      if constexpr (kBiased) norm = hn::Sub(norm, load(b.bias + j - i));
+      Vec e = exp2_of<T>(hn::MulSub(load(z + j), exponent, norm));
+      Vec slope = hn::Mul(hn::Mul(e, scale), hn::Sub(load(dp + j), load(b.delta + j)));
       if (j < i) {  // these do not see the key
         const auto unseen = hn::FirstN(kTag, static_cast<std::size_t>(i - j));
         e = hn::IfThenZeroElse(unseen, e);
         slope = hn::IfThenZeroElse(unseen, slope);
       }
-      e = part.keep(e, 0);
-      slope = part.keep(slope, 0);
+      e = up_to(end, j, e, 0);
+      slope = up_to(end, j, slope, 0);
       store_operand<Multiply>(e, p + j);
       store_operand<Multiply>(slope, dz + j);
       if constexpr (kBiased) {
         float* const sum = b.dbias + j - i;
-        part.store(hn::Add(part.load(sum), slope), sum);
+        Whole().store(hn::Add(load(sum), slope), sum);
       }
-    });
+    }
     for (T* const m : {p, dz}) {
       clear(m, m + begin);
-      clear(m + begin + round_up(b.z.cols - begin, kLanes), m + b.padded);
+      clear(m + begin + round_up(end - begin, kLanes), m + b.padded);
     }
   }
 }
@@ -317,7 +314,7 @@ View operands(const Floats& z, Dtype operand) {
 }  // namespace
 
 std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim, Dtype operand) {
-  const std::int64_t vectors = 2 * (kFront + round_up(seq, 16)) + 2 * round_up(seq, 16);
+  const std::int64_t vectors = 2 * (kMargin + round_up(seq, 16)) + 2 * round_up(seq, 16);
   return vectors + 2 * kKeys * row_of_scores(seq) + round_up(seq * head_dim, 16) +
          2 * packed_floats(head_dim, seq, operand) + 3 * packed_floats(seq, head_dim, operand);
 }
@@ -348,7 +345,7 @@ void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias
     const amx::Session session;
     Floor floor(crew_.scratch(attention_scratch(a.seq, a.head_dim, operand_)));
     // By falling distance: the keys of a query read consecutive numbers.
-    float* const by_distance = floor.take(a.seq);
+    float* const by_distance = floor.take(a.seq + kMargin);
     float* const sums = floor.take(kQueries);
     float* const memory = floor.take(kQueries * row_of_scores(a.seq));
     float* const out = floor.take(kQueries * a.head_dim);
@@ -391,8 +388,8 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
     const auto all = [&](const View& m) { return head.of(m, 0, a.seq); };
     const bool biased = !bias.empty();
     Floor floor(crew_.scratch(attention_scratch(a.seq, a.head_dim, operand_)));
-    float* const by_distance = floor.take(kFront + a.seq) + kFront;
-    float* const dbias = floor.take(kFront + a.seq) + kFront;
+    float* const by_distance = floor.take(kMargin + a.seq) + kMargin;
+    float* const dbias = floor.take(kMargin + a.seq) + kMargin;
     float* const norm = floor.take(a.seq);
     float* const delta = floor.take(a.seq);
     float* const z_memory = floor.take(kKeys * row_of_scores(a.seq));
@@ -405,8 +402,7 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
     const Packed keys = floor.pack(all(k), operand_);
     Scratch& packing = crew_.packing();
     if (biased) {
-      std::fill_n(by_distance - kFront, kFront, 0.0f);
-      std::fill_n(dbias - kFront, kFront + a.seq, 0.0f);
+      std::fill_n(dbias, a.seq, 0.0f);
       for (std::int64_t n = 0; n < a.seq; ++n)
         by_distance[n] = kLog2E * bias.row(bucket[static_cast<std::size_t>(n)])[head.index];
     }
