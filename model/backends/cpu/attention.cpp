@@ -56,23 +56,31 @@ HWY_INLINE Vec polynomial(Vec x, const float (&coefficient)[N]) {
   return p;
 }
 
-// 2^x, for x below 126; 2^-126 below that, a NaN stays one. Relative error 1e-7, and 4e-6 for what
-// is rounded to bf16. The sum with `kRound` has the nearest integer in its lowest bits.
+// 2^x; at most 2^-126 where that is below it, a NaN stays one. Relative error 1e-7, and 4e-6 for
+// what is rounded to bf16. x = k + r, r in [0, 1).
 template <class T>
 HWY_INLINE Vec exp2_of(Vec x) {
-  const hn::RebindToSigned<Tag> integers;
-  constexpr float kRound = 12582912;  // 1.5 * 2^23
-  x = hn::Max(all(-126.0f), x);       // this order of operands keeps a NaN
-  const Vec shifted = hn::Add(x, all(kRound));
-  const Vec r = hn::Sub(x, hn::Sub(shifted, all(kRound)));
+#if HWY_TARGET == HWY_AVX3
+  Vec r;  // x - floor(x)
+  asm("vreduceps $9, %1, %0" : "=v"(r.raw) : "v"(x.raw));
+#else
+  x = hn::Max(all(-126.0f), x);  // this order of operands keeps a NaN
+  const Vec k = hn::Floor(x), r = hn::Sub(x, k);
+#endif
   Vec p;
   if constexpr (sizeof(T) == 2)
-    p = polynomial(r, {9.66636852e-3f, 0.0559219758f, 0.24022349f, 0.693121045f, 1.0f});
+    p = polynomial(r, {0.0136703095f, 0.0517449978f, 0.241604357f, 0.692972922f, 1.00000349f});
   else
-    p = polynomial(r, {1.33908634e-3f, 9.67603192e-3f, 0.0555035711f, 0.240221075f, 0.693147188f,
-                       1.00000008f});
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
+    p = polynomial(r, {0.00189375406f, 0.00894959042f, 0.0558603371f, 0.240141818f, 0.69315449f,
+                       0.999999898f});
+#if HWY_TARGET == HWY_AVX3
+  asm("vscalefps %1, %0, %0" : "+v"(p.raw) : "v"(x.raw));  // by 2^floor(x)
+  return p;
+#else
+  const hn::RebindToSigned<Tag> integers;
+  const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(integers, k));
   return hn::BitCast(kTag, hn::Add(hn::BitCast(integers, p), exponent));
+#endif
 }
 
 // log2(x) to 1e-7, or of itself for large ones; x > 0 and normal. x = 2^k (1 + s), s in
