@@ -3,10 +3,12 @@
 #include <cmath>
 
 #include "tests/model/cpu_support.h"
+#include "tests/model/instruction_sets.h"
 
 namespace moebius {
 namespace {
 
+using testing_support::each_instruction_set;
 using testing_support::expect_agreement;
 using testing_support::Lab;
 
@@ -24,27 +26,59 @@ void each_size(const Body& body) {
   }
 }
 
+// Forward and backward, with a relative bias or without; the script shows everything.
+void attend(Lab& lab, const Sizes& s, bool biased) {
+  Weight bias;
+  if (biased) bias = lab.kernels().declare("bias", 32, s.heads, 1, Role::Vector);
+  lab.kernels().attach();
+  const AttentionShape shape{s.batch, s.seq, s.heads, s.head_dim,
+                             1 / std::sqrt(static_cast<double>(s.head_dim))};
+  const std::int64_t rows = s.batch * s.seq, cols = s.heads * s.head_dim;
+  const View q = lab.operand(rows, cols), k = lab.operand(rows, cols);
+  const View v = lab.operand(rows, cols), o = lab.operand_nan(rows, cols);
+  const View lse = lab.nan(rows, s.heads), dout = lab.operand(rows, cols);
+  const View dq = lab.operand_nan(rows, cols), dk = lab.operand_nan(rows, cols),
+             dv = lab.operand_nan(rows, cols);
+  lab->attention(shape, q, k, v, bias, o, lse);
+  lab->attention_backward(shape, q, k, v, bias, o, lse, dout, dq, dk, dv);
+  for (const View& view : {o, lse, dq, dk, dv}) lab.show(view);
+  lab.show_gradients();
+}
+
 TEST(CpuAttention, AgreesForwardAndBackward) {
   for (const bool biased : {false, true})
-    each_size([&](const Sizes& s) {
-      expect_agreement([&](Lab& lab) {
-        Weight bias;
-        if (biased) bias = lab.kernels().declare("bias", 32, s.heads, 1, Role::Vector);
-        lab.kernels().attach();
-        const AttentionShape shape{s.batch, s.seq, s.heads, s.head_dim,
-                                   1 / std::sqrt(static_cast<double>(s.head_dim))};
-        const std::int64_t rows = s.batch * s.seq, cols = s.heads * s.head_dim;
-        const View q = lab.operand(rows, cols), k = lab.operand(rows, cols);
-        const View v = lab.operand(rows, cols), o = lab.operand_nan(rows, cols);
-        const View lse = lab.nan(rows, s.heads), dout = lab.operand(rows, cols);
-        const View dq = lab.operand_nan(rows, cols), dk = lab.operand_nan(rows, cols),
-                   dv = lab.operand_nan(rows, cols);
-        lab->attention(shape, q, k, v, bias, o, lse);
-        lab->attention_backward(shape, q, k, v, bias, o, lse, dout, dq, dk, dv);
-        for (const View& view : {o, lse, dq, dk, dv}) lab.show(view);
-        lab.show_gradients();
-      });
+    each_size([&](const Sizes& s) { expect_agreement([&](Lab& lab) { attend(lab, s, biased); }); });
+}
+
+TEST(CpuAttention, AgreesOnEveryInstructionSet) {
+  const auto script = [](Lab& lab) { attend(lab, {2, 77, 2, 20}, true); };
+  for (const Dtype operand : {Dtype::F32, Dtype::BF16}) {
+    const auto expected = testing_support::run(script, "reference", {.operand = operand});
+    each_instruction_set([&] {
+      const auto got = testing_support::run(script, "cpu", {.operand = operand});
+      ASSERT_EQ(got.size(), expected.size());
+      for (std::size_t i = 0; i < got.size(); ++i)
+        EXPECT_LE(testing_support::distance(got[i], expected[i]),
+                  operand == Dtype::F32 ? 1e-5 : 0.02)
+            << "output " << i;
     });
+  }
+}
+
+// The backward pass divides by it: it is not rounded with the probabilities.
+TEST(CpuAttention, LogSumIsExactWithBf16Operands) {
+  const auto script = [](Lab& lab) {
+    lab.kernels().attach();
+    const View x = lab.operand(200, 32, 2), o = lab.operand_nan(200, 32), lse = lab.nan(200, 1);
+    lab->attention({1, 200, 1, 32, 0.2}, x, lab.operand(200, 32, 2), x, {}, o, lse);
+    lab.show(lse);
+  };
+  const auto expected = testing_support::run(script, "reference", {.operand = Dtype::BF16});
+  each_instruction_set([&] {
+    const auto got = testing_support::run(script, "cpu", {.operand = Dtype::BF16});
+    for (std::size_t i = 0; i < expected[0].size(); ++i)
+      EXPECT_NEAR(got[0][i], expected[0][i], 1e-5 + 5e-7 * std::abs(expected[0][i])) << i;
+  });
 }
 
 // q, k and v as columns of one buffer.

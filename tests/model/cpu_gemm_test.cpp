@@ -3,22 +3,22 @@
 #include "model/backends/cpu/gemm.h"
 
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
 #include <cmath>
 #include <vector>
 
 #include "space/base/rng.h"
+#include "tests/model/instruction_sets.h"
 #include "tests/support/kernels.h"
 
 namespace moebius {
 namespace {
 
-using cpu::Bf16Unit;
 using cpu::Factor;
 using cpu::gemm;
 using cpu::GemmOptions;
 using cpu::Scratch;
+using testing_support::each_instruction_set;
 using testing_support::Kernels;
 using testing_support::to_bf16;
 
@@ -79,27 +79,6 @@ void expect_product(const Shape& s, std::uint64_t seed) {
       ASSERT_NEAR(got[static_cast<std::size_t>(i * s.n + j)], sum, rounding + 1e-6 * size)
           << i << ", " << j;
     }
-}
-
-// Runs body() with the kernels of each instruction set that this machine has, and on each of its
-// units for bf16.
-template <class Body>
-void each_instruction_set(const Body& body) {
-  const auto supported = hwy::SupportedTargets();
-  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    for (const Bf16Unit unit : {Bf16Unit::Emulated, Bf16Unit::Avx512, Bf16Unit::Amx}) {
-      cpu::limit_bf16_unit(unit);
-      if (cpu::bf16_unit() != unit) continue;
-      SCOPED_TRACE(
-          fmt::format("{}, bf16 unit {}", hwy::TargetName(target), static_cast<int>(unit)));
-      body();
-    }
-    cpu::limit_bf16_unit(Bf16Unit::Amx);
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  ASSERT_EQ(hwy::SupportedTargets(), supported);
-  hwy::GetChosenTarget().Update(supported);
 }
 
 TEST(Gemm, IsTheProductOfRoundedFactors) {
