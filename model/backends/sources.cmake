@@ -12,8 +12,10 @@ target_sources(moebius_model PRIVATE
 
 target_sources(moebius_model PRIVATE
   backends/cpu/amx.cpp
+  backends/cpu/amx_gemm.cpp
   backends/cpu/amx_pack.cpp
   backends/cpu/attention.cpp
+  backends/cpu/attention_block.cpp
   backends/cpu/dispatch.cpp
   backends/cpu/elementwise.cpp
   backends/cpu/gemm.cpp
@@ -31,7 +33,7 @@ target_sources(moebius_model PRIVATE
 # Instruction sets that kernels are compiled for: SSE4, AVX2, AVX-512 and a plain fallback. Those left out gain nothing
 # here, or have vectors without a size (SVE).
 set_property(SOURCE
-  backends/cpu/attention.cpp backends/cpu/dispatch.cpp backends/cpu/elementwise.cpp backends/cpu/gemm.cpp
+  backends/cpu/attention_block.cpp backends/cpu/dispatch.cpp backends/cpu/elementwise.cpp backends/cpu/gemm.cpp
   backends/cpu/initialise.cpp  backends/cpu/loss.cpp backends/cpu/memory.cpp backends/cpu/norm.cpp backends/cpu/optimizer.cpp
   backends/cpu/position.cpp backends/cpu/roofline.cpp
   APPEND PROPERTY COMPILE_DEFINITIONS

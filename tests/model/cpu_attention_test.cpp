@@ -15,8 +15,8 @@ using testing_support::Lab;
 struct Sizes {
   std::int64_t batch, seq, heads, head_dim;
 };
-constexpr Sizes kSizes[] = {{1, 1, 1, 2},  {2, 7, 3, 6},    {3, 64, 4, 16},
-                            {2, 65, 3, 8}, {1, 200, 2, 20}, {2, 130, 1, 64}};
+constexpr Sizes kSizes[] = {{1, 1, 1, 2},    {2, 7, 3, 6},    {3, 64, 4, 16}, {2, 65, 3, 8},
+                            {1, 200, 2, 20}, {2, 130, 1, 64}, {1, 3, 1, 300}};
 
 template <class Body>
 void each_size(const Body& body) {

@@ -9,8 +9,7 @@
 #include <algorithm>
 #include <array>
 
-#include "model/backends/cpu/amx_pack.h"
-#include "model/backends/cpu/matrix.h"
+#include "model/backends/cpu/amx_tiles.h"
 
 HWY_DIAGNOSTICS(push)  // GCC 12 finds undefined values in its own intrinsics (bug 105593)
 HWY_DIAGNOSTICS_OFF(disable : 4701, ignored "-Wuninitialized")
@@ -22,11 +21,7 @@ namespace {
 // Measured: a processor of this kind brings 44 bytes a cycle from its L2 and takes 64 for products
 // without a break. So a block of sums is 32 x 32, and the summed dimension is cut into chunks whose
 // factors (16 KiB each) and sums stay in L1; blocks in between wait in L2.
-constexpr std::int64_t kBlock = 2 * kTile;
 constexpr std::int64_t kChunk = 256 / kDepth;  // steps
-constexpr std::int64_t kLongest = 1024;  // elements of the summed dimension in f32 sums at a time
-constexpr std::int64_t kStripBytes = 1 << 20;  // of the right factor, packed at a time: half an L2
-constexpr std::int64_t kLeftBytes = 2 << 20;   // of the left factor
 
 // Tiles 0-3 are sums, 4 and 5 come from the left, 6 and 7 from the right.
 struct alignas(64) Configuration {
@@ -35,9 +30,6 @@ struct alignas(64) Configuration {
   std::array<std::uint16_t, 16> row_bytes = {};
   std::array<std::uint8_t, 16> rows = {};
 };
-
-// GCC does not know that tile instructions touch memory.
-HWY_INLINE void fence() { asm volatile("" ::: "memory"); }
 
 // What the calling thread's tiles are configured for, and who wants to keep that.
 struct State {
@@ -63,31 +55,6 @@ void configure(std::int64_t rows) {
   }();
   _tile_loadconfig(&kByRows[static_cast<std::size_t>(rows)]);
 }
-
-void release() {
-  if (state.sessions > 0) return;
-  state.rows = 0;
-  _tile_release();
-}
-
-// Tiles of the left factor: bytes from one row to the next, one step, one tile of rows.
-struct Left {
-  const std::byte* first;
-  std::int64_t row, step, tile;
-};
-
-// Where sums go.
-struct Target {
-  View c;
-  float scale;
-  bool accumulate;
-  bool far;                // too large for a near cache
-  bool continued = false;  // sums may begin with c, whose size is theirs
-
-  std::byte* at(std::int64_t i, std::int64_t j) const {
-    return c.data + (i * c.ld + j) * size_of(c.dtype);
-  }
-};
 
 // Where rows [i, i + rows), columns [j, j + cols) of a target are: at most 32 of each.
 struct Place {
@@ -229,11 +196,25 @@ void multiply_block(const Left& left, const Chunk& chunk, std::byte* sums, const
   if (chunk.last) finish_block(sums, t, at);
 }
 
-// Panels of the right factor: bytes from one to the next.
-struct Right {
-  const std::byte* first;
-  std::int64_t panel;
-};
+bool permitted() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl (Linux 5.16)
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+}  // namespace
+
+bool available() {
+  static const bool yes = __builtin_cpu_supports("amx-bf16") &&
+                          __builtin_cpu_supports("avx512bf16") &&
+                          __builtin_cpu_supports("avx512bw") && permitted();
+  return yes;
+}
+
+void release() {
+  if (state.sessions > 0) return;
+  state.rows = 0;
+  _tile_release();
+}
 
 // All of c.
 void multiply(const Left& left, const Right& right, std::int64_t steps, std::byte* sums,
@@ -258,138 +239,10 @@ void multiply(const Left& left, const Right& right, std::int64_t steps, std::byt
   fence();
 }
 
-// Sums that end in bf16 must be complete.
-std::int64_t block_depth(std::int64_t k, Dtype c) {
-  return c == Dtype::BF16 ? k : std::min(k, kLongest);
-}
-std::int64_t strip_columns(std::int64_t n, std::int64_t depth) {
-  const std::int64_t most = kStripBytes / (2 * std::max<std::int64_t>(1, depth)) / kBlock * kBlock;
-  return std::min(round_up(n, kBlock), std::max(kBlock, most));
-}
-std::int64_t packed_rows(std::int64_t m, std::int64_t depth) {
-  const std::int64_t most = kLeftBytes / (2 * std::max<std::int64_t>(1, depth)) / kBlock * kBlock;
-  return std::min(round_up(m, kTile), std::max(kBlock, most));
-}
-
-// Whether rows of the left factor are read where they lie. Far apart by a power of two they would
-// push each other out of L1: that pays for a copy, unless it is used once or twice.
-bool reads_as_is(const Factor& a, std::int64_t n) {
-  return !a.transposed && a.view.dtype == Dtype::BF16 &&
-         (a.view.ld * 2 % 1024 != 0 || n <= 2 * kBlock);
-}
-
-// `a` where it lies, or a copy.
-Left place_left(const Factor& a, bool as_is, std::byte* copy) {
-  if (as_is) return {a.view.data, a.view.ld * 2, 64, kTile * a.view.ld * 2};
-  if (a.transposed)
-    pack_left_transposed(a.view, copy);
-  else
-    pack_left(a.view, copy);
-  return {copy, 64, kTileBytes, ceil_div(a.cols(), kDepth) * kTileBytes};
-}
-
-// Rows [top, top + rows) of a factor, elements [first, first + count) of the summed dimension.
-Factor part_of(const Factor& a, std::int64_t top, std::int64_t rows, std::int64_t first,
-               std::int64_t count) {
-  if (a.transposed) return transpose(a.view.row_range(first, count).columns(top, rows));
-  return a.view.row_range(top, rows).columns(first, count);
-}
-
-void pack_factor(const Factor& b, std::byte* to) {
-  if (b.transposed)
-    pack_right_transposed(b.view, to);
-  else
-    pack_right(b.view, to);
-}
-
-bool is_far(const View& c) { return c.rows * c.ld * size_of(c.dtype) > (1 << 20); }
-
-bool permitted() {
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl (Linux 5.16)
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-}  // namespace
-
-bool available() {
-  static const bool yes = __builtin_cpu_supports("amx-bf16") &&
-                          __builtin_cpu_supports("avx512bf16") &&
-                          __builtin_cpu_supports("avx512bw") && permitted();
-  return yes;
-}
-
 Session::Session() { ++state.sessions; }
 Session::~Session() {
   --state.sessions;
   if (state.rows > 0) release();
-}
-
-std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {
-  const std::int64_t depth = round_up(block_depth(k, c), kDepth);
-  const std::int64_t strip = strip_columns(n, depth);
-  return depth / 2 * (packed_rows(m, depth) + strip) + strip * kBlock;
-}
-
-void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& options,
-          Scratch& scratch) {
-  const std::int64_t m = a.rows(), n = b.cols(), k = a.cols();
-  auto* const right = reinterpret_cast<std::byte*>(scratch.floats(gemm_scratch(m, n, k, c.dtype)));
-  const std::int64_t block = std::max<std::int64_t>(1, block_depth(k, c.dtype));
-  for (std::int64_t first = 0; first < std::max<std::int64_t>(1, k); first += block) {
-    const std::int64_t count = std::min(block, k - first), steps = ceil_div(count, kDepth);
-    const bool as_is = count % kDepth == 0 && reads_as_is(a, n);
-    const std::int64_t strip = strip_columns(n, steps * kDepth);
-    const std::int64_t height = as_is ? m : packed_rows(m, steps * kDepth);
-    std::byte* const sums = right + strip * steps * 64;
-    std::byte* const copy = sums + strip * kBlock * 4;
-    for (std::int64_t top = 0; top < m; top += height) {
-      const std::int64_t rows = std::min(height, m - top);
-      const Left left = place_left(part_of(a, top, rows, first, count), as_is, copy);
-      for (std::int64_t j = 0; j < n; j += strip) {
-        const std::int64_t cols = std::min(strip, n - j);
-        const Factor columns = part_of(transpose(b), j, cols, first, count);
-        pack_factor(transpose(columns), right);
-        fence();
-        multiply(left, {right, steps * 2 * kTileBytes}, steps, sums,
-                 {c.row_range(top, rows).columns(j, cols), options.scale,
-                  options.accumulate || first > 0, is_far(c)});
-      }
-    }
-  }
-  release();
-}
-
-std::int64_t packed_floats(std::int64_t k, std::int64_t n) {
-  return round_up(k, kDepth) / 2 * round_up(n, kBlock);
-}
-
-void pack(const Factor& b, float* memory) { pack_factor(b, reinterpret_cast<std::byte*>(memory)); }
-
-std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k) {
-  const std::int64_t depth = round_up(k, kDepth);
-  return depth / 2 * packed_rows(m, depth) + round_up(n, kBlock) * kBlock;
-}
-
-void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
-          Scratch& scratch) {
-  const std::int64_t m = a.rows(), k = a.cols(), steps = ceil_div(k, kDepth);
-  const std::int64_t panel = ceil_div(b.rows, kDepth) * 2 * kTileBytes;
-  const bool as_is = k % kDepth == 0 && reads_as_is(a, c.cols);
-  const std::int64_t height = as_is ? m : packed_rows(m, steps * kDepth);
-  auto* const sums =
-      reinterpret_cast<std::byte*>(scratch.floats(packed_gemm_scratch(m, c.cols, k)));
-  const Right right = {reinterpret_cast<const std::byte*>(b.memory) + b.col / kBlock * panel +
-                           b.row / kDepth * 2 * kTileBytes,
-                       panel};
-  for (std::int64_t top = 0; top < m; top += height) {
-    const std::int64_t rows = std::min(height, m - top);
-    const Left left = place_left(part_of(a, top, rows, 0, k), as_is,
-                                 sums + round_up(c.cols, kBlock) * kBlock * 4);
-    fence();
-    multiply(left, right, steps, sums,
-             {c.row_range(top, rows), options.scale, options.accumulate, is_far(c), true});
-  }
-  release();
 }
 
 double multiply_registers(std::int64_t rounds) {
@@ -419,12 +272,6 @@ namespace moebius::cpu::amx {
 bool available() { return false; }
 Session::Session() = default;
 Session::~Session() = default;
-void gemm(const Factor&, const Factor&, const View&, const GemmOptions&, Scratch&) {}
-std::int64_t gemm_scratch(std::int64_t, std::int64_t, std::int64_t, Dtype) { return 0; }
-void pack(const Factor&, float*) {}
-std::int64_t packed_floats(std::int64_t, std::int64_t) { return 0; }
-void gemm(const Factor&, const Packed&, const View&, const GemmOptions&, Scratch&) {}
-std::int64_t packed_gemm_scratch(std::int64_t, std::int64_t, std::int64_t) { return 0; }
 double multiply_registers(std::int64_t) { return 0; }
 
 }  // namespace moebius::cpu::amx
