@@ -1,12 +1,11 @@
 #include "model/backends/cpu/attention_block.h"
 
-#include "model/backends/cpu/gemm.h"
+#include "model/backends/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/attention_block.cpp"
 #include <hwy/foreach_target.h>  // includes this file once per instruction set
 
-#include "model/backends/cpu/multiply-inl.h"
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -93,31 +92,14 @@ HWY_INLINE float add_bias(const float* bias, float scale, float* z, std::int64_t
   return max_of(top);
 }
 
-// Stores as an operand, rounded by `Multiply`.
-template <class Multiply>
-HWY_INLINE void store_operand(Vec v, float* to) {
-  Whole().store(v, to);
-}
-template <class Multiply>
-HWY_INLINE void store_operand(Vec v, Bf16* to) {
-  Whole().store(Multiply::round(v), to);
-}
 // Zeros, a vector at a time, from `to` up to `end` at least.
 template <class T>
 HWY_INLINE void clear(T* to, const T* end) {
   for (; to < end; to += kLanes) Whole().store(zero(), to);
 }
 
-// body.operator()<T, Multiply>() for a type of operands.
-template <class Body>
-void with_operand(Dtype operand, const Body& body) {
-  if (operand == Dtype::F32) return body.template operator()<float, MultiplyF32>();
-  if (bf16_unit() == Bf16Unit::Emulated) return body.template operator()<Bf16, MultiplyBf16>();
-  body.template operator()<Bf16, MultiplyBf16Native>();
-}
-
 // p_ij = exp(scale z_ij + bias - top_i), zero where query i does not see key j; its sums.
-template <class T, class Multiply>
+template <class T>
 void exponentials(const Forward& f, float* tops, float* sums) {
   for (std::int64_t i = 0; i < f.z.rows; ++i) {
     float* const row = f.z.row(i);
@@ -131,7 +113,7 @@ void exponentials(const Forward& f, float* tops, float* sums) {
     for (std::int64_t j = 0; j < seen; j += kLanes) {
       const Vec e = up_to(seen, j, exp2_of<T>(hn::MulSub(load(row + j), factor, top)), 0);
       sum = hn::Add(sum, e);
-      store_operand<Multiply>(e, p + j);
+      Whole().store(e, p + j);
     }
     sums[i] = sum_of(sum);
     clear(p + round_up(seen, kLanes), p + f.padded);
@@ -140,7 +122,7 @@ void exponentials(const Forward& f, float* tops, float* sums) {
 
 void softmax_block(const Forward& f, const Floats& lse, float* sums) {
   HWY_ALIGN float tops[kQueries];
-  with_operand(f.operand, [&]<class T, class M>() { exponentials<T, M>(f, tops, sums); });
+  typed(f.operand, [&]<class T>() { exponentials<T>(f, tops, sums); });
   each(f.z.rows, [&](auto part, std::int64_t i) HWY_ATTR {
     const Vec log = log2_of(part.keep(part.load(sums + i), 1));
     part.store(hn::Mul(hn::Add(part.load(tops + i), log), all(1 / kLog2E)), tops + i);
@@ -148,20 +130,27 @@ void softmax_block(const Forward& f, const Floats& lse, float* sums) {
   for (std::int64_t i = 0; i < f.z.rows; ++i) *lse.row(i) = tops[i];
 }
 
-template <class T>
-void divide_rows_typed(const Floats& from, const float* sums, const Matrix<T>& to) {
-  for (std::int64_t i = 0; i < from.rows; ++i) {
-    const Vec share = all(1 / sums[i]);
-    each(from.cols, [&](auto part, std::int64_t j) HWY_ATTR {
-      part.store(hn::Mul(part.load(from.row(i) + j), share), to.row(i) + j);
-    });
-  }
+// to_i = factor(i) * from_i
+template <class RowFactor>
+void scale_rows(const Floats& from, const View& to, const RowFactor& factor) {
+  typed(to.dtype, [&]<class T>() {
+    for (std::int64_t i = 0; i < from.rows; ++i) {
+      const Vec f = all(factor(i));
+      const float* const row = from.row(i);
+      T* const target = Matrix<T>(to).row(i);
+      each(from.cols, [&](auto part, std::int64_t j)
+                          HWY_ATTR { part.store(hn::Mul(part.load(row + j), f), target + j); });
+    }
+  });
 }
 void divide_rows(const Floats& from, const float* sums, const View& to) {
-  typed(to.dtype, [&]<class T>() { divide_rows_typed<T>(from, sums, to); });
+  scale_rows(from, to, [&](std::int64_t i) { return 1 / sums[i]; });
+}
+void store_scaled(const Floats& from, float factor, const View& to) {
+  scale_rows(from, to, [&](std::int64_t) { return factor; });
 }
 
-template <class T, class Multiply, bool kBiased>
+template <class T, bool kBiased>
 void softmax_backward_typed(const Backward& b) {
   const Vec exponent = all(b.scale);
   for (std::int64_t i = 0; i < b.z.rows; ++i) {
@@ -181,8 +170,8 @@ void softmax_backward_typed(const Backward& b) {
       }
       e = up_to(end, j, e, 0);
       slope = up_to(end, j, slope, 0);
-      store_operand<Multiply>(e, p + j);
-      store_operand<Multiply>(slope, dz + j);
+      Whole().store(e, p + j);
+      Whole().store(slope, dz + j);
       if constexpr (kBiased) {
         float* const sum = b.dbias + j - i;
         Whole().store(hn::Add(load(sum), slope), sum);
@@ -195,11 +184,11 @@ void softmax_backward_typed(const Backward& b) {
   }
 }
 void softmax_block_backward(const Backward& b) {
-  with_operand(b.operand, [&]<class T, class M>() {
+  typed(b.operand, [&]<class T>() {
     if (b.bias == nullptr)
-      softmax_backward_typed<T, M, false>(b);
+      softmax_backward_typed<T, false>(b);
     else
-      softmax_backward_typed<T, M, true>(b);
+      softmax_backward_typed<T, true>(b);
   });
 }
 
@@ -208,18 +197,6 @@ void dot_rows(const View& a, const View& b, float* to) {
     for (std::int64_t i = 0; i < a.rows; ++i)
       to[i] = dot(Matrix<T>(a).row(i), Matrix<T>(b).row(i), a.cols);
   });
-}
-
-template <class T>
-void multiply_rows(const Floats& from, float factor, const Matrix<T>& to) {
-  const Vec f = all(factor);
-  for (std::int64_t i = 0; i < from.rows; ++i)
-    each(from.cols, [&](auto part, std::int64_t j) HWY_ATTR {
-      part.store(hn::Mul(part.load(from.row(i) + j), f), to.row(i) + j);
-    });
-}
-void store_scaled(const Floats& from, float factor, const View& to) {
-  typed(to.dtype, [&]<class T>() { multiply_rows<T>(from, factor, to); });
 }
 
 }  // namespace moebius::cpu::HWY_NAMESPACE
