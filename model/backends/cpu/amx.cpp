@@ -145,6 +145,17 @@ void finish_halves(const std::byte* sums, float factor, std::byte* c, std::int64
   }
 }
 
+// Whole cache lines past the caches: memory is not read before it is overwritten.
+void stream_block(const std::byte* sums, const Target& t, const Place& at) {
+  std::byte* c = t.at(at.i, at.j);
+  for (std::int64_t y = 0; y < at.rows; ++y, c += t.c.ld * 4) {
+    const std::byte* from = sums + y / kTile * 2 * kTileBytes + y % kTile * 64;
+    _mm512_stream_ps(reinterpret_cast<float*>(c), _mm512_load_ps(from));
+    if (at.cols > kTile)
+      _mm512_stream_ps(reinterpret_cast<float*>(c + 64), _mm512_load_ps(from + kTileBytes));
+  }
+}
+
 void finish_block(const std::byte* sums, const Target& t, const Place& at) {
   const std::int64_t row = t.c.ld * size_of(t.c.dtype), half = kTile * size_of(t.c.dtype);
   if (t.c.dtype == Dtype::BF16 && !t.accumulate && at.cols == kBlock)
@@ -179,8 +190,9 @@ struct Chunk {
 template <int Rows, int Cols>
 void multiply_block(const Left& left, const Chunk& chunk, std::byte* sums, const Target& t,
                     const Place& at) {
-  if (chunk.first && t.far) fetch(t, at);
-  const bool in_place = t.c.dtype == Dtype::F32 && t.scale == 1 && at.cols == Cols * kTile &&
+  const bool whole = at.cols == Cols * kTile, streamed = t.past_caches && whole;
+  if (chunk.first && t.far && !streamed) fetch(t, at);
+  const bool in_place = t.c.dtype == Dtype::F32 && t.scale == 1 && whole && !streamed &&
                         (!t.accumulate || t.continued);
   const std::int64_t row = t.c.ld * size_of(Dtype::F32);
   if (!chunk.first)
@@ -193,7 +205,11 @@ void multiply_block(const Left& left, const Chunk& chunk, std::byte* sums, const
   if (chunk.last && in_place) return store_sums<Rows, Cols>(t.at(at.i, at.j), row, 64, kTile * row);
   store_sums<Rows, Cols>(sums, 64, kTileBytes, 2 * kTileBytes);
   fence();
-  if (chunk.last) finish_block(sums, t, at);
+  if (!chunk.last) return;
+  if (streamed)
+    stream_block(sums, t, at);
+  else
+    finish_block(sums, t, at);
 }
 
 bool permitted() {

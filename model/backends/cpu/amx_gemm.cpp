@@ -1,6 +1,8 @@
 #include "model/backends/cpu/amx.h"
 
 #if defined(__x86_64__) && defined(__linux__)
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 
 #include "model/backends/cpu/amx_tiles.h"
@@ -56,6 +58,12 @@ void pack_factor(const Factor& b, std::byte* to) {
     pack_right(b.view, to);
 }
 
+// Rows of whole, aligned cache lines that are written once.
+bool goes_past_caches(const View& c, const GemmOptions& o) {
+  return !o.read_soon && !o.accumulate && o.scale == 1 && c.dtype == Dtype::F32 &&
+         c.ld % kTile == 0 && reinterpret_cast<std::uintptr_t>(c.data) % 64 == 0;
+}
+
 bool is_far(const View& c) { return c.rows * c.ld * size_of(c.dtype) > (1 << 20); }
 
 }  // namespace
@@ -71,6 +79,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
   const std::int64_t m = a.rows(), n = b.cols(), k = a.cols();
   auto* const right = reinterpret_cast<std::byte*>(scratch.floats(gemm_scratch(m, n, k, c.dtype)));
   const std::int64_t block = std::max<std::int64_t>(1, block_depth(k, c.dtype));
+  const bool past_caches = is_far(c) && k <= block && goes_past_caches(c, options);
   for (std::int64_t first = 0; first < std::max<std::int64_t>(1, k); first += block) {
     const std::int64_t count = std::min(block, k - first), steps = ceil_div(count, kDepth);
     const bool as_is = count % kDepth == 0 && reads_as_is(a, n);
@@ -87,11 +96,15 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
         pack_factor(transpose(columns), right);
         fence();
         multiply(left, {right, steps * 2 * kTileBytes}, steps, sums,
-                 {c.row_range(top, rows).columns(j, cols), options.scale,
-                  options.accumulate || first > 0, is_far(c)});
+                 {.c = c.row_range(top, rows).columns(j, cols),
+                  .scale = options.scale,
+                  .accumulate = options.accumulate || first > 0,
+                  .far = is_far(c),
+                  .past_caches = past_caches});
       }
     }
   }
+  if (past_caches) hwy::FlushStream();
   release();
 }
 

@@ -33,6 +33,7 @@ struct Target {
   bool accumulate;
   bool far;                // too large for a near cache
   bool continued = false;  // sums may begin with c, whose size is theirs
+  bool past_caches = false;
 
   std::byte* at(std::int64_t i, std::int64_t j) const {
     return c.data + (i * c.ld + j) * size_of(c.dtype);

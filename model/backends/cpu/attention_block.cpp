@@ -11,15 +11,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::HWY_NAMESPACE {
 
-// p(x) by Horner, highest coefficient first. Unrolled: in a loop every coefficient is a load.
-template <std::size_t N>
-HWY_INLINE Vec polynomial(Vec x, const float (&coefficient)[N]) {
-  Vec p = all(coefficient[0]);
-#pragma GCC unroll 8
-  for (std::size_t i = 1; i < N; ++i) p = hn::MulAdd(p, x, all(coefficient[i]));
-  return p;
-}
-
 // 2^x; at most 2^-126 where that is below it, a NaN stays one. Relative error 1e-7, and 4e-6 for
 // what is rounded to bf16. x = k + r, r in [0, 1).
 template <class T>

@@ -48,9 +48,7 @@ constexpr float kGeluReach = 20;  // Phi(-20) is zero in f32
 template <class Q>
 HWY_INLINE Curve gelu_curve(Vec x, Vec z, Vec bell) {  // bell = exp(-z^2 / 2)
   const Vec t = reciprocal(hn::MulAdd(all(Q::kSpread), z, all(1)));
-  Vec q = all(Q::kTerms[0]);
-  for (std::size_t i = 1; i < std::size(Q::kTerms); ++i) q = hn::MulAdd(q, t, all(Q::kTerms[i]));
-  const Vec left = hn::Mul(bell, q);
+  const Vec left = hn::Mul(bell, polynomial(t, Q::kTerms));
   const Vec phi = hn::IfThenElse(hn::Gt(x, zero()), hn::Sub(all(1), left), left);
   return {hn::Mul(x, phi), hn::MulAdd(hn::Mul(x, all(0.39894228f)), bell, phi)};
 }

@@ -22,6 +22,7 @@ struct GemmOptions {
   Dtype operand = Dtype::F32;  // factors are multiplied as F32, or rounded to BF16; sums are f32
   float scale = 1;
   bool accumulate = false;  // c +=; else the former content of c, NaN or not, does not matter
+  bool read_soon = true;    // else a large c may go past the caches
 };
 
 // c = scale a b on the calling thread; a: [m, k], b: [k, n], c: [m, n] f32 or bf16.

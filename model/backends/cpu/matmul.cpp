@@ -72,7 +72,7 @@ void Cpu::matmul_dx(View dy, Weight w, View dx, bool accumulate) {
 
 void Cpu::matmul_dw(View x, View dy, Weight w) {
   product(transpose(x), dy, params_->gradient(w),
-          {.operand = operand_of(w), .accumulate = accumulates(w)});
+          {.operand = operand_of(w), .accumulate = accumulates(w), .read_soon = false});
 }
 
 void Cpu::expert_matmul(View x, const Routing& r, Weight w, View y) {
@@ -112,7 +112,7 @@ void Cpu::expert_matmul_dw(View x, View dy, const Routing& r, Weight w) {
                   std::int64_t end) {
                 gemm(transpose(rows(x, first, last)), columns(rows(dy, first, last), begin, end),
                      columns(of_expert(params_->gradient(w), slot(w), e), begin, end),
-                     {.operand = operand_, .accumulate = add}, crew_.packing());
+                     {.operand = operand_, .accumulate = add, .read_soon = false}, crew_.packing());
               });
 }
 

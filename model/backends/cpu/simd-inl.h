@@ -163,6 +163,15 @@ HWY_INLINE Vec zero() { return hn::Zero(kTag); }
 HWY_INLINE float sum_of(Vec v) { return hn::GetLane(hn::SumOfLanes(kTag, v)); }
 HWY_INLINE float max_of(Vec v) { return hn::GetLane(hn::MaxOfLanes(kTag, v)); }
 
+// p(x) by Horner, highest coefficient first. Unrolled: in a loop every coefficient is a load.
+template <std::size_t N>
+HWY_INLINE Vec polynomial(Vec x, const float (&coefficient)[N]) {
+  Vec p = all(coefficient[0]);
+#pragma GCC unroll 16
+  for (std::size_t i = 1; i < N; ++i) p = hn::MulAdd(p, x, all(coefficient[i]));
+  return p;
+}
+
 // Minimax polynomials of exp(r), |r| <= ln(2) / 2, highest power first; relative errors 2e-7 and,
 // for what ends in bf16, 3e-6.
 constexpr float kExpTerms[] = {1.38367969e-3f, 8.37480714e-3f, 0.0416682259f, 0.166664203f,
@@ -180,8 +189,7 @@ HWY_INLINE Vec exp_of(Vec x, const float (&terms)[Count]) {
   const Vec whole = hn::ConvertTo(kTag, k);
   const Vec r =
       hn::NegMulAdd(whole, all(-2.12194440e-4f), hn::NegMulAdd(whole, all(0.693359375f), x));
-  Vec p = all(terms[0]);
-  for (std::size_t i = 1; i < Count; ++i) p = hn::MulAdd(p, r, all(terms[i]));
+  const Vec p = polynomial(r, terms);
   const Vec scaled = hn::BitCast(kTag, hn::Add(hn::BitCast(integers, p), hn::ShiftLeft<23>(k)));
   return hn::IfThenElse(hn::Lt(x, all(-87.0f)), zero(), scaled);
 }
