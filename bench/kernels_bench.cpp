@@ -139,9 +139,9 @@ std::pair<Call, Work> activate(Desk& d, bool backward) {
   Backend& b = *d.backend;
   const auto size = static_cast<double>(m[0].size());
   if (backward)
-    return {[=, &b] { b.activate_gated_backward(Activation::Gelu, m[0], m[1], m[2], m[3], m[4]); },
+    return {[=, &b] { b.glu_backward(Activation::Gelu, m[0], m[1], m[2], m[3], m[4]); },
             bytes(5 * size)};
-  return {[=, &b] { b.activate_gated(Activation::Gelu, m[0], m[1], m[2]); }, bytes(3 * size)};
+  return {[=, &b] { b.glu(Activation::Gelu, m[0], m[1], m[2]); }, bytes(3 * size)};
 }
 
 std::pair<Call, Work> norm(Desk& d, bool backward) {

@@ -69,8 +69,7 @@ class Backend {
   virtual void write(View to, const void* from) = 0;  // dense rows of to.dtype, host -> view
   virtual void read(View from, void* to) = 0;         // view -> host, dense rows of from.dtype
   virtual void bind(const Params& params) = 0;        // before any kernel that takes a Weight
-  virtual void
-  weights_changed() = 0;  // after an optimizer step or restore: packed copies are stale
+  virtual void weights_changed() {}  // after an optimizer step or restore: copies are stale
   // All gradients are zero from here on. Their memory may say otherwise, so that the first product
   // can overwrite it, until squared_norm or an optimizer has seen the weight.
   virtual void clear_gradients() = 0;
@@ -96,9 +95,8 @@ class Backend {
   // y = a(up), slope = a'(up): may be `up` itself, or empty. The backward pass is a multiplication.
   virtual void activate(Activation a, View up, View y, View slope) = 0;
   // y = a(gate) * up (GLU family, 2002.05202)
-  virtual void activate_gated(Activation a, View up, View gate, View y) = 0;
-  virtual void activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
-                                       View dgate) = 0;
+  virtual void glu(Activation a, View up, View gate, View y) = 0;
+  virtual void glu_backward(Activation a, View up, View gate, View dy, View dup, View dgate) = 0;
 
   // --- products with parameters. Experts: x, y are [Pmax, .] rows sorted by expert, `offset`
   // [E+1,1] gives each its rows.

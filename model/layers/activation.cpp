@@ -54,14 +54,13 @@ HiddenWeights declare_hidden(const LayerSite& site, std::int64_t experts, std::i
 }
 
 void activate_hidden(Step& step, const HiddenActivation& a, View up, View gate, View hidden) {
-  if (a.gated) return step.backend.activate_gated(a.function, up, gate, hidden);
+  if (a.gated) return step.backend.glu(a.function, up, gate, hidden);
   step.backend.activate(a.function, up, hidden, step.training() ? up : View{});
 }
 
 void activate_hidden_backward(Step& step, const HiddenActivation& a, View up, View gate,
                               View dhidden, View dup, View dgate) {
-  if (a.gated)
-    return step.backend.activate_gated_backward(a.function, up, gate, dhidden, dup, dgate);
+  if (a.gated) return step.backend.glu_backward(a.function, up, gate, dhidden, dup, dgate);
   step.backend.multiply(dhidden, up, dup);
 }
 

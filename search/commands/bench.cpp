@@ -85,6 +85,17 @@ rusage usage_now() {
   return usage;
 }
 
+// Rows that an expert sees of a micro-batch, the fewest; 0 without experts.
+std::int64_t rows_per_expert(const std::vector<Matmul>& matmuls) {
+  std::int64_t fewest = 0;
+  for (const Matmul& m : matmuls) {
+    if (!m.weight || m.batch == 1) continue;
+    const std::int64_t rows = m.rows / m.batch;
+    fewest = fewest == 0 ? rows : std::min(fewest, rows);
+  }
+  return fewest;
+}
+
 int run_step(const StepOptions& options) {
   const Block block = load_block(options.model);
   const Recipe recipe = apply(options.recipe, block.recipe);
@@ -135,6 +146,8 @@ int run_step(const StepOptions& options) {
                  {"peak_rss_mb", static_cast<double>(usage_now().ru_maxrss) * 1024e-6},
                  {"minor_faults", (usage_now().ru_minflt - faults) / options.steps},
                  {"loss", loss}};
+  if (const std::int64_t rows = rows_per_expert(learner.memory().matmuls); rows > 0)
+    result["rows_per_expert"] = rows;
   if (options.roofline) {
     const Roofline limit = measure(operand_of(recipe.precision), threads);
     result["roofline_step_s"] = limit.seconds(gate, recipe);

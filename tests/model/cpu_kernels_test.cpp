@@ -53,8 +53,8 @@ TEST(CpuElementwise, ActivationsAgree) {
         const View up = lab.operand(tokens, width, 3), gate = lab.operand(tokens, width, 3);
         const View y = lab.operand_nan(tokens, width), dup = lab.operand_nan(tokens, width);
         const View dgate = lab.operand_nan(tokens, width);
-        lab->activate_gated(a, up, gate, y);
-        lab->activate_gated_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
+        lab->glu(a, up, gate, y);
+        lab->glu_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
         for (const View& view : {y, dup, dgate}) lab.show(view);
       });
     });

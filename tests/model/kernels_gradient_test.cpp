@@ -108,10 +108,10 @@ TEST_P(ActivationGradient, GatedBackward) {
   const View dy = k.random(4, 6, 3), dup = k.matrix(4, 6, kGarbage);
   const View dgate = k.matrix(4, 6, kGarbage);
   const auto loss = [&] {
-    k->activate_gated(GetParam(), up, gate, y);
+    k->glu(GetParam(), up, gate, y);
     return k.dot(y, dy);
   };
-  k->activate_gated_backward(GetParam(), up, gate, dy, dup, dgate);
+  k->glu_backward(GetParam(), up, gate, dy, dup, dgate);
   EXPECT_TRUE(check_gradient(k, up, loss, k.read(dup)));
   EXPECT_TRUE(check_gradient(k, gate, loss, k.read(dgate)));
 }

@@ -59,7 +59,7 @@ TEST(Activation, HandValues) {
   EXPECT_THAT(k.read(y), near(1e-15, {phi - 1, phi}));
   k->activate(Activation::Silu, x, y, {});
   EXPECT_THAT(k.read(y), near(1e-15, {s - 1, s}));
-  k->activate_gated(Activation::Relu, x, k.matrix(1, 2, {5, -5}), y);  // a(gate) * up
+  k->glu(Activation::Relu, x, k.matrix(1, 2, {5, -5}), y);  // a(gate) * up
   EXPECT_THAT(k.read(y), ElementsAre(-5, 0));
 }
 

@@ -25,19 +25,15 @@ class Cpu final : public Backend {
   void write(View to, const void* from) override;
   void read(View from, void* to) override;
   void bind(const Params& params) override;
-  void weights_changed() override {}
   void clear_gradients() override;
-
-  // initialise.cpp
-  void initialise(Weight w, std::uint64_t key) override;
+  void initialise(Weight w, std::uint64_t key) override;  // initialise.cpp
 
   // elementwise.cpp
   void fill(View y, double value) override;
   void multiply(View x, View y, View product) override;
   void activate(Activation a, View up, View y, View slope) override;
-  void activate_gated(Activation a, View up, View gate, View y) override;
-  void activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
-                               View dgate) override;
+  void glu(Activation a, View up, View gate, View y) override;
+  void glu_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
 
   // norm.cpp
   void rms_norm(View x, View residual, Weight gain, View y, View rstd) override;

@@ -161,13 +161,13 @@ void activate_rows(Activation a, const View& up, const View& y, const View& slop
         [&]<class T>() { with_curve<T>(a, [&]<class A>() { apply<A, T>(up, y, slope); }); });
 }
 
-void activate_gated_rows(Activation a, const View& up, const View& gate, const View& y) {
+void glu_rows(Activation a, const View& up, const View& gate, const View& y) {
   typed(y.dtype,
         [&]<class T>() { with_curve<T>(a, [&]<class A>() { apply_gated<A, T>(up, gate, y); }); });
 }
 
-void activate_gated_rows_backward(Activation a, const View& up, const View& gate, const View& dy,
-                                  const View& dup, const View& dgate) {
+void glu_rows_backward(Activation a, const View& up, const View& gate, const View& dy,
+                       const View& dup, const View& dgate) {
   typed(dy.dtype, [&]<class T>() {
     with_curve<T>(a, [&]<class A>() { apply_gated_backward<A, T>(up, gate, dy, dup, dgate); });
   });
@@ -189,8 +189,8 @@ namespace {
 
 HWY_EXPORT(multiply_rows);
 HWY_EXPORT(activate_rows);
-HWY_EXPORT(activate_gated_rows);
-HWY_EXPORT(activate_gated_rows_backward);
+HWY_EXPORT(glu_rows);
+HWY_EXPORT(glu_rows_backward);
 HWY_EXPORT(set_rows);
 
 template <class T>
@@ -226,19 +226,18 @@ void Cpu::activate(Activation a, View up, View y, View slope) {
   });
 }
 
-void Cpu::activate_gated(Activation a, View up, View gate, View y) {
-  check_shape(up, y.rows, y.cols, "activate_gated up");
-  check_shape(gate, y.rows, y.cols, "activate_gated gate");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(activate_gated_rows);
+void Cpu::glu(Activation a, View up, View gate, View y) {
+  check_shape(up, y.rows, y.cols, "glu up");
+  check_shape(gate, y.rows, y.cols, "glu gate");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(glu_rows);
   crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(y, begin, end));
   });
 }
 
-void Cpu::activate_gated_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
-  for (const View& v : {up, gate, dup, dgate})
-    check_shape(v, dy.rows, dy.cols, "activate_gated_backward");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(activate_gated_rows_backward);
+void Cpu::glu_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
+  for (const View& v : {up, gate, dup, dgate}) check_shape(v, dy.rows, dy.cols, "glu_backward");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(glu_rows_backward);
   crew_.rows(dy.rows, dy.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(dy, begin, end),
            rows(dup, begin, end), rows(dgate, begin, end));

@@ -32,8 +32,8 @@ class Dry final : public Backend {
   void rms_norm_backward(View, Weight, View, View, View, View) override {}
   void multiply(View, View, View) override {}
   void activate(Activation, View, View, View) override {}
-  void activate_gated(Activation, View, View, View) override {}
-  void activate_gated_backward(Activation, View, View, View, View, View) override {}
+  void glu(Activation, View, View, View) override {}
+  void glu_backward(Activation, View, View, View, View, View) override {}
 
   void matmul(View x, Weight w, View) override { dense(x, w); }
   void matmul_dx(View dy, Weight w, View, bool) override { dense(dy, w); }

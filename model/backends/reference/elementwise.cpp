@@ -83,17 +83,17 @@ void activate_rows(Activation a, Matrix<T> up, Matrix<T> y, Matrix<T> slope) {
 
 // y = a(gate) * up (2002.05202); all [rows, F].
 template <class T>
-void activate_gated_rows(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> y) {
-  check_shape(y, up.rows, up.cols, "activate_gated y");
+void glu_rows(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> y) {
+  check_shape(y, up.rows, up.cols, "glu y");
   for (std::int64_t i = 0; i < y.rows; ++i)
     for (std::int64_t f = 0; f < y.cols; ++f) y(i, f) = T(activation(a, gate(i, f)) * up(i, f));
 }
 
 // dgate = dy up a'(gate), dup = dy a(gate).
 template <class T>
-void activate_gated_rows_backward(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> dy,
-                                  Matrix<T> dup, Matrix<T> dgate) {
-  check_shape(dup, up.rows, up.cols, "activate_gated_backward dup");
+void glu_rows_backward(Activation a, Matrix<T> up, Matrix<T> gate, Matrix<T> dy, Matrix<T> dup,
+                       Matrix<T> dgate) {
+  check_shape(dup, up.rows, up.cols, "glu_backward dup");
   for (std::int64_t i = 0; i < dy.rows; ++i)
     for (std::int64_t f = 0; f < dy.cols; ++f) {
       const double d = dy(i, f);
@@ -139,13 +139,12 @@ void Reference::activate(Activation a, View up, View y, View slope) {
   typed(y.dtype, [&]<class T>() { activate_rows<T>(a, up, y, slope); });
 }
 
-void Reference::activate_gated(Activation a, View up, View gate, View y) {
-  typed(y.dtype, [&]<class T>() { activate_gated_rows<T>(a, up, gate, y); });
+void Reference::glu(Activation a, View up, View gate, View y) {
+  typed(y.dtype, [&]<class T>() { glu_rows<T>(a, up, gate, y); });
 }
 
-void Reference::activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
-                                        View dgate) {
-  typed(dy.dtype, [&]<class T>() { activate_gated_rows_backward<T>(a, up, gate, dy, dup, dgate); });
+void Reference::glu_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
+  typed(dy.dtype, [&]<class T>() { glu_rows_backward<T>(a, up, gate, dy, dup, dgate); });
 }
 
 }  // namespace moebius::reference

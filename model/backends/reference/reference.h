@@ -9,9 +9,8 @@
 
 namespace moebius::reference {
 
-// The executable definition of model/backend.h: naive loops, one thread, f64 or f32 storage with
-// double arithmetic. Each family of kernels is one file: the formula, forward, backward, and below
-// them the overrides that only choose the element type.
+// The executable definition of model/backend.h: naive loops, one thread, f64 or f32 storage, double
+// arithmetic. A family of kernels is one file: formulas, and overrides that choose the element type.
 class Reference final : public Backend {
  public:
   explicit Reference(Dtype dtype) : dtype_(dtype) {}
@@ -34,9 +33,8 @@ class Reference final : public Backend {
                       Weight positions) override;
   void multiply(View x, View y, View product) override;
   void activate(Activation a, View up, View y, View slope) override;
-  void activate_gated(Activation a, View up, View gate, View y) override;
-  void activate_gated_backward(Activation a, View up, View gate, View dy, View dup,
-                               View dgate) override;
+  void glu(Activation a, View up, View gate, View y) override;
+  void glu_backward(Activation a, View up, View gate, View dy, View dup, View dgate) override;
 
   // norm.cpp
   void rms_norm(View x, View residual, Weight gain, View y, View rstd) override;
