@@ -15,7 +15,8 @@ def main():
         equal((roles.count("baseline"), roles.count("search")), (6, 12), "trials by role")
         baselines = {row["label"] for row in trials if row["role"] == "baseline"}
         equal(baselines, {"glam-nano", "dense-nano"}, "baselines")
-        check(any(word in out for word in ("no block beat", "beats", "cannot be told apart")), out)
+        check(any(word in out for word in ("no block beat", "beats", "cannot be told apart",
+                                             "fresh seeds a claim needs")), out)
         check("noise 0." in out and "tok/param" in out, out)
         check("next: moebius show" in out, out)
         path = out.split("exported ")[1].split("\n")[0]
