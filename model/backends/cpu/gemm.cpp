@@ -4,25 +4,8 @@
 #include <atomic>
 
 #include "model/backends/cpu/amx.h"
+#include "model/backends/cpu/lanes.h"
 #include "model/backends/cpu/matrix.h"
-
-#ifndef MOEBIUS_CPU_GEMM_LEFT_
-#define MOEBIUS_CPU_GEMM_LEFT_
-namespace moebius::cpu {
-// Lanes of the left factor: rows as they lie, `row` lanes apart, or panels (row = 0).
-struct Left {
-  const float* first;
-  std::int64_t row;
-};
-// Panels of the right factor: first lane used of `depth`, columns of all.
-struct Right {
-  const float* panels;
-  std::int64_t lane, depth, cols;
-};
-constexpr std::int64_t kPanel = 64, kLeftPanel = 48;  // columns of b, rows of a transposed
-static_assert(Packed::kStep % kPanel == 0);
-}  // namespace moebius::cpu
-#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/gemm.cpp"
