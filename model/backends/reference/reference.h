@@ -10,7 +10,7 @@
 namespace moebius::reference {
 
 // The executable definition of model/backend.h: naive loops, one thread, f64 or f32 storage, double
-// arithmetic. A family of kernels is one file: formulas, and overrides that choose the element type.
+// arithmetic. A family of kernels is one file: formulas, then overrides that choose the type.
 class Reference final : public Backend {
  public:
   explicit Reference(Dtype dtype) : dtype_(dtype) {}
