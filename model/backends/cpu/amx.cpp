@@ -61,11 +61,6 @@ struct Place {
   std::int64_t i, j, rows, cols;
 };
 
-__mmask16 lanes(std::int64_t count) {
-  return count >= kTile ? __mmask16{0xffff}
-                        : static_cast<__mmask16>((1u << std::max<std::int64_t>(0, count)) - 1);
-}
-
 // Adds the products of `steps` tiles to sums.
 template <int Rows, int Cols>
 HWY_INLINE void add_products(const Left& left, const std::byte* a, const std::byte* b,
@@ -160,7 +155,7 @@ void finish_block(const std::byte* sums, const Target& t, const Place& at) {
   const std::int64_t row = t.c.ld * size_of(t.c.dtype), half = kTile * size_of(t.c.dtype);
   if (t.c.dtype == Dtype::BF16 && !t.accumulate && at.cols == kBlock)
     return finish_halves(sums, t.scale, t.at(at.i, at.j), row, at.rows);
-  const __mmask16 low = lanes(at.cols), high = lanes(at.cols - kTile);
+  const __mmask16 low = first_lanes(at.cols), high = first_lanes(at.cols - kTile);
   std::byte* c = t.at(at.i, at.j);
   for (std::int64_t y = 0; y < at.rows; ++y, c += row) {
     const std::byte* from = sums + y / kTile * 2 * kTileBytes + y % kTile * 64;

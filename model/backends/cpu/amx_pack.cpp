@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kHalf = 16;  // elements of half a tile's row
 
-// The first `count` lanes of 16, or all of more.
-__mmask16 first(std::int64_t count) {
-  return count >= kHalf ? __mmask16{0xffff}
-                        : static_cast<__mmask16>((1u << std::max<std::int64_t>(0, count)) - 1);
-}
-
 // Up to 16 elements as bf16, zeros behind.
 HWY_INLINE __m256i halves(const Bf16* from, __mmask16 mask) {
   return _mm256_maskz_loadu_epi16(mask, from);
@@ -35,9 +29,9 @@ template <class T>
 HWY_INLINE __m512i line(const T* from, std::int64_t count) {
   if constexpr (sizeof(T) == 2)
     if (count >= kDepth) return _mm512_loadu_si512(from);
-  const __m256i low = halves(from, first(count));
+  const __m256i low = halves(from, first_lanes(count));
   const __m256i high =
-      count > kHalf ? halves(from + kHalf, first(count - kHalf)) : _mm256_setzero_si256();
+      count > kHalf ? halves(from + kHalf, first_lanes(count - kHalf)) : _mm256_setzero_si256();
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
@@ -111,7 +105,7 @@ void pack_left_transposed_typed(const Matrix<T>& a, std::byte* to) {
   const std::int64_t steps = ceil_div(a.rows, kDepth);
   for (std::int64_t step = 0; step < steps; ++step)
     for (std::int64_t i = 0; i < a.cols; i += kTile) {
-      const __mmask16 mask = first(a.cols - i);
+      const __mmask16 mask = first_lanes(a.cols - i);
       __m512i tile[16];
 #pragma GCC unroll 16
       for (int p = 0; p < 16; ++p) tile[p] = pairs_of_rows(a, step * kDepth + 2 * p, i, mask);
@@ -138,7 +132,7 @@ void pack_right_typed(const Matrix<T>& b, std::byte* to) {
     std::byte* tiles = to + step * 2 * kTileBytes;
     for (std::int64_t j = 0; j < columns; j += 2 * kTile, tiles += steps * 2 * kTileBytes) {
       fetch_panel(b, k, j + 4 * kTile);
-      const __mmask16 left = first(b.cols - j), right = first(b.cols - j - kTile);
+      const __mmask16 left = first_lanes(b.cols - j), right = first_lanes(b.cols - j - kTile);
       for (std::int64_t p = 0; p < kTile; ++p) {
         std::byte* row = tiles + 64 * p;
         _mm512_store_si512(row, pairs_of_rows(b, k + 2 * p, j, left));

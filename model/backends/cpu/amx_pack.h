@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "model/view.h"
@@ -10,6 +11,11 @@ namespace moebius::cpu::amx {
 constexpr std::int64_t kTile = 16;   // rows of a tile; columns of a tile of the right factor
 constexpr std::int64_t kDepth = 32;  // elements of the summed dimension in a tile
 constexpr std::int64_t kTileBytes = 1024;
+
+// A bit for each of the first `count` lanes of 16.
+constexpr std::uint16_t first_lanes(std::int64_t count) {
+  return static_cast<std::uint16_t>((1u << std::clamp<std::int64_t>(count, 0, 16)) - 1);
+}
 
 // Left factor: tile (i, step) holds rows [16 i, 16 i + 16) of the product, elements of `step`.
 // Tiles of one i lie one after the other.
