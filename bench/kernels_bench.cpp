@@ -100,18 +100,18 @@ struct Kernel {
   std::function<std::pair<Call, Work>(Desk&)> make;
 };
 
-std::pair<Call, Work> product(Desk& d, bool routed, int which) {
+std::pair<Call, Work> product(Desk& d, bool routed, bool backward) {
   const std::int64_t rows = routed ? d.pairs() : d.s.tokens;
   const View x = d.matrix(rows, d.s.width), y = d.matrix(rows, d.s.hidden);
-  const Work work = flops(static_cast<double>(rows * d.s.width * d.s.hidden));
+  const View dx = d.matrix(rows, d.s.width);
+  const Work work = flops((backward ? 2 : 1) * static_cast<double>(rows * d.s.width * d.s.hidden));
   Backend& b = *d.backend;
-  const Call dense[] = {[&b, &d, x, y] { b.matmul(x, d.dense, y); },
-                        [&b, &d, x, y] { b.matmul_dx(y, d.dense, x, false); },
-                        [&b, &d, x, y] { b.matmul_dw(x, y, d.dense); }};
-  const Call expert[] = {[&b, &d, x, y] { b.expert_matmul(x, d.routing, d.expert, y); },
-                         [&b, &d, x, y] { b.expert_matmul_dx(y, d.routing, d.expert, x, false); },
-                         [&b, &d, x, y] { b.expert_matmul_dw(x, y, d.routing, d.expert); }};
-  return {routed ? expert[which] : dense[which], work};
+  if (routed && backward)
+    return {[&b, &d, x, y, dx] { b.expert_matmul_backward(x, y, d.routing, d.expert, dx, false); },
+            work};
+  if (routed) return {[&b, &d, x, y] { b.expert_matmul(x, d.routing, d.expert, y); }, work};
+  if (backward) return {[&b, &d, x, y, dx] { b.matmul_backward(x, y, d.dense, dx, false); }, work};
+  return {[&b, &d, x, y] { b.matmul(x, d.dense, y); }, work};
 }
 
 std::pair<Call, Work> attend(Desk& d, bool backward) {
@@ -173,19 +173,11 @@ std::pair<Call, Work> update(Desk& d, bool factored) {
   const auto size = static_cast<double>(w.size());
   if (factored)  // weight read and written, gradient read
     return {[=, &b, &d] {
-              b.adafactor(d.expert, m, v, norm2, 0,
-                          {.lr = 1e-3, .beta2 = 0.9, .epsilon = 1e-30, .clip_rms = 1, .decay = 0});
+              b.update(d.expert, {Adafactor{1e-3, 0.9, 1e-30, 1, 0}, m, v}, norm2, 0);
             },
             bytes(3 * size)};
   return {[=, &b, &d] {
-            b.adamw(d.expert, m, v, norm2, 0,
-                    {.lr = 1e-3,
-                     .beta1 = 0.9,
-                     .beta2 = 0.99,
-                     .epsilon = 1e-8,
-                     .decay = 0.1,
-                     .correction1 = 1,
-                     .correction2 = 1});
+            b.update(d.expert, {AdamW{1e-3, 0.9, 0.99, 1e-8, 0.1, 1, 1}, m, v}, norm2, 0);
           },
           bytes(7 * size)};
 }
@@ -214,12 +206,10 @@ std::pair<Call, Work> dispatch(Desk& d) {
 
 const std::vector<Kernel>& kernels() {
   static const std::vector<Kernel> all = {
-      {"matmul", [](Desk& d) { return product(d, false, 0); }},
-      {"matmul_dx", [](Desk& d) { return product(d, false, 1); }},
-      {"matmul_dw", [](Desk& d) { return product(d, false, 2); }},
-      {"expert_matmul", [](Desk& d) { return product(d, true, 0); }},
-      {"expert_matmul_dx", [](Desk& d) { return product(d, true, 1); }},
-      {"expert_matmul_dw", [](Desk& d) { return product(d, true, 2); }},
+      {"matmul", [](Desk& d) { return product(d, false, false); }},
+      {"matmul_backward", [](Desk& d) { return product(d, false, true); }},
+      {"expert_matmul", [](Desk& d) { return product(d, true, false); }},
+      {"expert_matmul_backward", [](Desk& d) { return product(d, true, true); }},
       {"attention", [](Desk& d) { return attend(d, false); }},
       {"attention_backward", [](Desk& d) { return attend(d, true); }},
       {"cross_entropy", loss},

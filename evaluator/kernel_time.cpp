@@ -95,7 +95,7 @@ double adamw_seconds(std::int64_t parameters, const BackendOptions& options, int
                        .decay = 0.1,
                        .correction1 = 1,
                        .correction2 = 1};
-  return median_seconds(repeats, [&] { backend->adamw(w, m, v, norm2, 0, adamw); });
+  return median_seconds(repeats, [&] { backend->update(w, {adamw, m, v}, norm2, 0); });
 }
 
 }  // namespace moebius

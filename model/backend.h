@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/params.h"
+#include "model/update.h"
 #include "model/view.h"
 #include "space/operation.h"
 
@@ -47,13 +48,6 @@ struct AttentionShape {
   double scale = 1;  // of q.k
 };
 
-struct AdamW {
-  double lr, beta1, beta2, epsilon, decay, correction1, correction2;
-};  // corrections: 1 - beta^t
-struct Adafactor {
-  double lr, beta2, epsilon, clip_rms, decay;
-};  // beta2 already at its value for step t
-
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -71,7 +65,7 @@ class Backend {
   virtual void bind(const Params& params) = 0;        // before any kernel that takes a Weight
   virtual void weights_changed() {}  // after an optimizer step or restore: copies are stale
   // All gradients are zero from here on. Their memory may say otherwise, so that the first product
-  // can overwrite it, until squared_norm or an optimizer has seen the weight.
+  // can overwrite it, until squared_norm or update has seen the weight.
   virtual void clear_gradients() = 0;
   virtual void initialise(
       Weight w, std::uint64_t key) = 0;  // by its Init; element i depends on (key, i) only
@@ -100,13 +94,14 @@ class Backend {
 
   // --- products with parameters. Experts: x, y are [Pmax, .] rows sorted by expert, `offset`
   // [E+1,1] gives each its rows.
-  virtual void matmul(View x, Weight w, View y) = 0;                        // y = x W
-  virtual void matmul_dx(View dy, Weight w, View dx, bool accumulate) = 0;  // dx (+)= dy W^T
-  virtual void matmul_dw(View x, View dy, Weight w) = 0;                    // dW += x^T dy
+  virtual void matmul(View x, Weight w, View y) = 0;             // y = x W
+  virtual void matmul_transposed(View y, Weight w, View x) = 0;  // x = y W^T
+  // dx = dy W^T, or dx += it, then dW += x^T dy
+  virtual void matmul_backward(View x, View dy, Weight w, View dx, bool accumulate) = 0;
   virtual void expert_matmul(View x, const Routing& r, Weight w,
                              View y) = 0;  // y[p] = x[p] W[e(p)]
-  virtual void expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) = 0;
-  virtual void expert_matmul_dw(View x, View dy, const Routing& r, Weight w) = 0;
+  virtual void expert_matmul_backward(View x, View dy, const Routing& r, Weight w, View dx,
+                                      bool accumulate) = 0;
 
   // --- attention. q, k, v, o: [T, H*K] (views may be columns of one buffer); lse [T, H] =
   // log-sum-exp of each row of scores. rotate pairs (2i, 2i+1) of each head by position *
@@ -169,12 +164,11 @@ class Backend {
   virtual void squared_norm(Weight w, View sum) = 0;  // of the gradient; [1,1] f64, +=
   // Gradients are scaled by min(1, clip / sqrt(norm2)) on the fly (clip <= 0: not) and used up: to
   // be cleared before the next use.
-  virtual void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW&) = 0;
-  // Factored second moment (1804.04235, no relative step): rows [batch*rows,1], columns [batch,
-  // cols]; each matrix of a batch is a tensor of its own. Vectors keep a full one in `rows`
-  // [batch*rows, cols], columns empty.
-  virtual void adafactor(Weight w, View rows, View columns, View norm2, double clip,
-                         const Adafactor&) = 0;
+  virtual void update(Weight w, const Update& update, View norm2, double clip) = 0;
+  // The next *_backward product with w updates it as soon as its gradient is known, unscaled, and
+  // adds that gradient's squared norm to norm2 [1,1] f64. No gradient of w is kept, nor memory for
+  // one needed.
+  virtual void update_in_backward(Weight w, const Update& update, View norm2) = 0;
 };
 
 struct BackendOptions {

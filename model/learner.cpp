@@ -34,6 +34,11 @@ std::vector<double> read_numbers(Backend& backend, View view) {
 }  // namespace
 
 struct Learner::Impl {
+  struct Trained {
+    Weight weight;
+    View first, second;  // its state, see Update
+  };
+
   Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t vocab,
        const LearnerOptions& options, const Catalog& catalog);
 
@@ -44,6 +49,7 @@ struct Learner::Impl {
   StepResult accumulate(std::span<const std::int32_t> tokens,
                         std::span<const std::int32_t> targets);
   double gradient_norm();
+  Update update_of(const Trained& it, std::int64_t t, double rate) const;
   Weight find(const std::string& slot) const;
   std::vector<Tensor> tensors(bool with_optimizer) const;
 
@@ -56,8 +62,8 @@ struct Learner::Impl {
   std::unique_ptr<Optimizer> optimizer;
   Params params;
   Model model;
-  std::vector<Weight> trained;  // all parameters but State
-  std::vector<StateSlot> slots;
+  std::vector<Trained> trained;  // all parameters but State
+  std::vector<StateSlot> slots;  // of the optimizer
   LastingBuffers buffers;
   Arena arena;
   View logits;                 // [T, V], taken when first asked for
@@ -74,19 +80,23 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
       backend(catalog.backends.get(options.backend).make(options.backend_options)),
       optimizer(catalog.optimizers.get(recipe.optimizer).make()),
       model(spec, shape, vocab, catalog, params),
-      slots(optimizer->state(params)),
+      slots(state_slots(*optimizer, params)),
       losses(static_cast<std::size_t>(shape.tokens())) {
+  drop_gradients(params, recipe);
   std::byte* values = take(memory.parameters);
   params.attach(backend->dtype(), values, take(memory.gradients));
   Arena lasting(take(memory.optimizer), memory.optimizer);
   buffers = lasting_buffers(lasting, backend->dtype(), slots, shape.tokens());
   arena = Arena(take(memory.arena), memory.arena);
   backend->bind(params);
-  for (std::size_t i = 0; i < params.slots().size(); ++i) {
-    const ParamSlot& slot = params.slots()[i];
-    const Weight weight{static_cast<int>(i)};
-    backend->initialise(weight, derive_key(options.seed, slot.name));
-    if (slot.role != Role::State) trained.push_back(weight);
+  auto state = buffers.state.begin();
+  for (int i = 0; i < static_cast<int>(params.slots().size()); ++i) {
+    const ParamSlot& slot = params.slot({i});
+    backend->initialise({i}, derive_key(options.seed, slot.name));
+    if (slot.role == Role::State) continue;
+    const bool two = optimizer->state(slot).size() > 1;
+    trained.push_back({.weight = {i}, .first = state[0], .second = two ? state[1] : View{}});
+    state += two ? 2 : 1;
   }
   backend->weights_changed();
 }
@@ -128,6 +138,7 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
                 "[learner] a step has {} tokens, not {} with {} targets", all, tokens.size(),
                 targets.size());
   backend->clear_gradients();
+  backend->fill(buffers.norm2, 0);
   backend->fill(buffers.statistics, 0);
   const auto rows = static_cast<std::size_t>(shape.tokens());
   const double loss_scale = 1 / static_cast<double>(all);
@@ -150,12 +161,24 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
           .dropped = statistics[3]};
 }
 
+// Over all gradients; those that the backward pass used up are in norm2 already.
 double Learner::Impl::gradient_norm() {
-  backend->fill(buffers.norm2, 0);
-  for (const Weight weight : trained) backend->squared_norm(weight, buffers.norm2);
+  for (const Trained& it : trained)
+    if (params.has_gradient(it.weight)) backend->squared_norm(it.weight, buffers.norm2);
   double norm2 = 0;
   backend->read(buffers.norm2, &norm2);
   return std::sqrt(norm2);
+}
+
+// What the recipe means for one tensor at step t (1-based), DESIGN 3: hidden matrices train with
+// rate * lr_width / D, vectors without weight decay.
+Update Learner::Impl::update_of(const Trained& it, std::int64_t t, double rate) const {
+  const Role role = params.slot(it.weight).role;
+  const double width = recipe.lr_width / static_cast<double>(spec.d_model);
+  return {.rule = optimizer->rule(t, role == Role::Hidden ? rate * width : rate,
+                                  role == Role::Vector ? 0 : recipe.weight_decay),
+          .first = it.first,
+          .second = it.second};
 }
 
 Weight Learner::Impl::find(const std::string& slot) const {
@@ -180,10 +203,14 @@ Learner::~Learner() = default;
 StepResult Learner::train(std::span<const std::int32_t> tokens,
                           std::span<const std::int32_t> targets, std::int64_t t, std::int64_t n) {
   Impl& m = *impl_;
+  const double rate = m.lr * schedule(m.recipe, t, n);
+  for (const Impl::Trained& it : m.trained)
+    if (!m.params.has_gradient(it.weight))
+      m.backend->update_in_backward(it.weight, m.update_of(it, t + 1, rate), m.buffers.norm2);
   const StepResult result = m.accumulate(tokens, targets);
-  const double hidden_factor = m.recipe.lr_width / static_cast<double>(m.spec.d_model);
-  m.optimizer->step(*m.backend, m.params, m.buffers.state, t + 1, m.lr * schedule(m.recipe, t, n),
-                    hidden_factor, m.recipe.weight_decay, m.buffers.norm2, m.recipe.clip);
+  for (const Impl::Trained& it : m.trained)
+    if (m.params.has_gradient(it.weight))
+      m.backend->update(it.weight, m.update_of(it, t + 1, rate), m.buffers.norm2, m.recipe.clip);
   m.backend->weights_changed();
   return result;
 }

@@ -28,6 +28,24 @@ TokenShape micro_shape(const Spec& spec, const Recipe& recipe) {
   return {recipe.micro_batch, recipe.seq, spec.d_model};
 }
 
+bool updates_in_backward(const Recipe& recipe) {
+  return recipe.clip == 0 && recipe.micro_batch == recipe.batch;
+}
+
+void drop_gradients(Params& params, const Recipe& recipe) {
+  if (!updates_in_backward(recipe)) return;
+  for (int i = 0; i < static_cast<int>(params.slots().size()); ++i)
+    if (params.slot({i}).role == Role::Hidden) params.drop_gradient({i});
+}
+
+std::vector<StateSlot> state_slots(const Optimizer& optimizer, const Params& params) {
+  std::vector<StateSlot> result;
+  for (const ParamSlot& slot : params.slots())
+    if (slot.role != Role::State)
+      for (StateSlot& state : optimizer.state(slot)) result.push_back(std::move(state));
+  return result;
+}
+
 LastingBuffers lasting_buffers(Arena& arena, Dtype dtype, const std::vector<StateSlot>& slots,
                                std::int64_t tokens) {
   LastingBuffers buffers;

@@ -13,6 +13,14 @@ namespace moebius {
 
 TokenShape micro_shape(const Spec& spec, const Recipe& recipe);  // of one micro-batch
 
+// Whether hidden matrices are updated in the backward pass, so that no gradient of them is kept:
+// when one micro-batch makes a step, and no norm over all gradients has to be known first.
+bool updates_in_backward(const Recipe& recipe);
+void drop_gradients(Params& params, const Recipe& recipe);
+
+// Of all trained tensors, one after the other.
+std::vector<StateSlot> state_slots(const Optimizer& optimizer, const Params& params);
+
 // What outlives a micro-batch. Taken from a dry arena to measure, from a real one to use.
 struct LastingBuffers {
   std::vector<View> state;  // of the optimizer, in the order of its slots

@@ -31,6 +31,7 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
   const TokenShape shape = micro_shape(spec, recipe);
   Params params;
   const Model model(spec, shape, vocab, catalog, params);
+  drop_gradients(params, recipe);
   params.attach(dtype, nullptr, nullptr);
   const char* const precision = backend->operand() == Dtype::F64    ? "f64"
                                 : backend->operand() == Dtype::BF16 ? "bf16"
@@ -44,7 +45,7 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
   plan.gradients = params.gradient_size() * size_of(dtype);
   Arena lasting;
   const LastingBuffers buffers = lasting_buffers(
-      lasting, dtype, catalog.optimizers.get(recipe.optimizer).make()->state(params),
+      lasting, dtype, state_slots(*catalog.optimizers.get(recipe.optimizer).make(), params),
       shape.tokens());
   plan.optimizer = lasting.peak();
   Arena arena;

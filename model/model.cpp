@@ -135,7 +135,7 @@ void Model::logits(Step& step, View token, View logits) const {
   step.arena.reset();
   const Arena::Scope scope(step.arena);
   const Normed out = forward(step, token, nullptr);
-  step.backend.matmul_dx(out.h, table_, logits, false);  // h table^T
+  step.backend.matmul_transposed(out.h, table_, logits);
 }
 
 }  // namespace moebius

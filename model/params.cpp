@@ -7,6 +7,12 @@ namespace moebius {
 // 64 bytes of f32: the first element of every slot is aligned for SIMD.
 constexpr std::int64_t kSlotAlignment = 16;
 
+namespace {
+std::int64_t padded(const ParamSlot& slot) {
+  return (slot.size() + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
+}
+}  // namespace
+
 Weight Params::declare(ParamSlot slot) {
   MOEBIUS_CHECK(slot.batch > 0 && slot.rows > 0 && slot.cols > 0,
                 "[params] '{}' has shape [{}, {}, {}]", slot.name, slot.batch, slot.rows,
@@ -14,15 +20,25 @@ Weight Params::declare(ParamSlot slot) {
   MOEBIUS_CHECK(values_ == nullptr, "[params] '{}' is declared after attach()", slot.name);
   MOEBIUS_CHECK(names_.insert(slot.name).second, "[params] '{}' is declared twice", slot.name);
 
-  const std::int64_t padded = (slot.size() + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
   slot.value_offset = value_size_;
-  value_size_ += padded;
+  value_size_ += padded(slot);
   if (slot.role != Role::State) {
     slot.gradient_offset = gradient_size_;
-    gradient_size_ += padded;
+    gradient_size_ += padded(slot);
   }
   slots_.push_back(std::move(slot));
   return {static_cast<int>(slots_.size()) - 1};
+}
+
+void Params::drop_gradient(Weight weight) {
+  MOEBIUS_CHECK(values_ == nullptr, "[params] a gradient is dropped after attach()");
+  ParamSlot& dropped = slots_.at(static_cast<std::size_t>(weight.slot));
+  if (dropped.gradient_offset < 0) return;
+  const std::int64_t size = padded(dropped);
+  for (ParamSlot& slot : slots_)
+    if (slot.gradient_offset > dropped.gradient_offset) slot.gradient_offset -= size;
+  dropped.gradient_offset = -1;
+  gradient_size_ -= size;
 }
 
 void Params::attach(Dtype dtype, std::byte* values, std::byte* gradients) {
@@ -40,7 +56,7 @@ View Params::value(Weight weight) const {
 
 View Params::gradient(Weight weight) const {
   const ParamSlot& it = slot(weight);
-  MOEBIUS_CHECK(it.role != Role::State, "[params] '{}' is state and has no gradient", it.name);
+  MOEBIUS_CHECK(it.gradient_offset >= 0, "[params] no gradient of '{}' is kept", it.name);
   MOEBIUS_CHECK(gradients_ != nullptr, "[params] gradient of '{}', but none are attached", it.name);
   return {gradients_ + it.gradient_offset * size_of(dtype_), dtype_, it.batch * it.rows, it.cols,
           it.cols};

@@ -38,9 +38,8 @@ struct ParamSlot {
   std::int64_t batch = 1, rows = 0, cols = 0;
   Role role = Role::Hidden;
   Init init;
-  std::int64_t value_offset = 0;  // elements into the flat value buffer
-  std::int64_t gradient_offset =
-      0;  // elements into the flat gradient buffer; State slots have none
+  std::int64_t value_offset = 0;      // elements into the flat value buffer
+  std::int64_t gradient_offset = -1;  // elements into the flat gradient buffer; -1 = none kept
   std::int64_t size() const { return batch * rows * cols; }
 };
 
@@ -50,12 +49,16 @@ class Params {
  public:
   Weight declare(ParamSlot slot);  // offsets are assigned here, 16-element aligned
 
+  // No gradient of this weight is ever kept. Before attach().
+  void drop_gradient(Weight weight);
+
   // Memory handed in by the learner: `values` and `gradients` hold value_size() and gradient_size()
   // elements of `dtype`.
   void attach(Dtype dtype, std::byte* values, std::byte* gradients);
 
   View value(Weight weight) const;     // [batch * rows, cols]
   View gradient(Weight weight) const;  // the same shape
+  bool has_gradient(Weight weight) const { return slot(weight).gradient_offset >= 0; }
   const ParamSlot& slot(Weight weight) const {
     return slots_.at(static_cast<std::size_t>(weight.slot));
   }

@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "model/backend.h"
@@ -37,6 +39,23 @@ class MatmulLog {
 
   std::vector<Matmul> list_;
   bool stale_ = false;
+};
+
+// Updates that wait for the gradient of their weight: Backend::update_in_backward.
+class WaitingUpdates {
+ public:
+  struct Waiting {
+    Update update;
+    View norm2;
+  };
+  void reset(const Params& params) { by_slot_.assign(params.slots().size(), std::nullopt); }
+  void add(Weight w, const Update& update, View norm2) { at(w) = {update, norm2}; }
+  std::optional<Waiting> take(Weight w) { return std::exchange(at(w), std::nullopt); }
+
+ private:
+  std::optional<Waiting>& at(Weight w) { return by_slot_.at(static_cast<std::size_t>(w.slot)); }
+
+  std::vector<std::optional<Waiting>> by_slot_;
 };
 
 }  // namespace moebius

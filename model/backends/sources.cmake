@@ -29,12 +29,13 @@ target_sources(moebius_model PRIVATE
   backends/cpu/position.cpp
   backends/cpu/router_loss.cpp
   backends/cpu/roofline.cpp
-  backends/cpu/routing.cpp)
+  backends/cpu/routing.cpp
+  backends/cpu/select.cpp)
 # Instruction sets that kernels are compiled for: SSE4, AVX2, AVX-512 and a plain fallback. Those left out gain nothing
 # here, or have vectors without a size (SVE).
 set_property(SOURCE
   backends/cpu/attention_block.cpp backends/cpu/dispatch.cpp backends/cpu/elementwise.cpp backends/cpu/gemm.cpp
   backends/cpu/initialise.cpp  backends/cpu/loss.cpp backends/cpu/memory.cpp backends/cpu/norm.cpp backends/cpu/optimizer.cpp
-  backends/cpu/position.cpp backends/cpu/roofline.cpp
+  backends/cpu/position.cpp backends/cpu/roofline.cpp backends/cpu/select.cpp
   APPEND PROPERTY COMPILE_DEFINITIONS
   "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_AVX3_DL|HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)")

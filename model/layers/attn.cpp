@@ -79,8 +79,7 @@ class Attention : public Layer {
     const Saved& saved = *static_cast<const Saved*>(context);
     // y = o out
     const View do_ = step.scratch(h.rows, width_);
-    backend.matmul_dx(dy, out_, do_, false);
-    backend.matmul_dw(saved.o, dy, out_);
+    backend.matmul_backward(saved.o, dy, out_, do_, false);
     // o = attention(q, k, v)
     std::array<View, 3> dheads;
     for (View& d : dheads) d = step.scratch(h.rows, width_);
@@ -99,8 +98,7 @@ class Attention : public Layer {
         backend.causal_conv_backward(saved.projected[i], step.shape.seq, taps_[i], dheads[i],
                                      dprojected);
       }
-      backend.matmul_dx(dprojected, projections_[i], dh, i > 0);
-      backend.matmul_dw(h, dprojected, projections_[i]);
+      backend.matmul_backward(h, dprojected, projections_[i], dh, i > 0);
     }
   }
 

@@ -37,17 +37,12 @@ class Ffn : public Layer {
     const View dup = step.scratch(h.rows, hidden_);
     const View dgate = activation_.gated ? step.scratch(h.rows, hidden_) : View{};
     // y = hidden down
-    backend.matmul_dx(dy, weights_.down, dhidden, false);
-    backend.matmul_dw(saved.hidden, dy, weights_.down);
+    backend.matmul_backward(saved.hidden, dy, weights_.down, dhidden, false);
     // hidden = a(up) or a(gate) * up
     activate_hidden_backward(step, activation_, saved.up, saved.gate, dhidden, dup, dgate);
     // up = h up, gate = h gate
-    backend.matmul_dx(dup, weights_.up, dh, false);
-    backend.matmul_dw(h, dup, weights_.up);
-    if (activation_.gated) {
-      backend.matmul_dx(dgate, weights_.gate, dh, true);
-      backend.matmul_dw(h, dgate, weights_.gate);
-    }
+    backend.matmul_backward(h, dup, weights_.up, dh, false);
+    if (activation_.gated) backend.matmul_backward(h, dgate, weights_.gate, dh, true);
   }
 
  private:

@@ -130,17 +130,13 @@ class Moe : public Layer {
     // y[token] = sum of weight * output
     backend.combine_backward(saved.output, r, dy, doutput, dweight);
     // output = hidden down
-    backend.expert_matmul_dx(doutput, r, weights_.down, dhidden, false);
-    backend.expert_matmul_dw(saved.hidden, doutput, r, weights_.down);
+    backend.expert_matmul_backward(saved.hidden, doutput, r, weights_.down, dhidden, false);
     // hidden = a(up) or a(gate) * up
     activate_hidden_backward(step, activation_, saved.up, saved.gate, dhidden, dup, dgate);
     // up = input up, gate = input gate
-    backend.expert_matmul_dx(dup, r, weights_.up, dinput, false);
-    backend.expert_matmul_dw(saved.input, dup, r, weights_.up);
-    if (activation_.gated) {
-      backend.expert_matmul_dx(dgate, r, weights_.gate, dinput, true);
-      backend.expert_matmul_dw(saved.input, dgate, r, weights_.gate);
-    }
+    backend.expert_matmul_backward(saved.input, dup, r, weights_.up, dinput, false);
+    if (activation_.gated)
+      backend.expert_matmul_backward(saved.input, dgate, r, weights_.gate, dinput, true);
     // input = h[token]
     backend.fill(dh, 0);
     backend.gather_backward(dinput, r, dh);
@@ -159,8 +155,7 @@ class Moe : public Layer {
                                    saved.routing, balance_loss_ ? step.aux : 0, step.z, dprobs,
                                    dlogits);
     backend.softmax_backward(saved.probs, dprobs, dlogits);
-    backend.matmul_dx(dlogits, router_, dh, true);
-    backend.matmul_dw(h, dlogits, router_);
+    backend.matmul_backward(h, dlogits, router_, dh, true);
   }
 
   std::int64_t experts_, hidden_, choices_;  // E, F, k

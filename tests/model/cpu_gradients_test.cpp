@@ -54,11 +54,13 @@ void attend(Lab& lab, Weight bias) {
 // One contribution of every kernel; some experts have no rows.
 void contribute(Lab& lab, const Weights& w, const std::vector<std::int32_t>& offset) {
   const auto x = [&](std::int64_t cols) { return lab.operand(kTokens, cols); };
-  lab->matmul_dw(x(kWidth), x(65), w.dense);
-  lab->matmul_dw(x(kWidth), x(4), w.router);
+  const auto nowhere = [&](std::int64_t rows) { return lab.nan(rows, kWidth); };
+  lab->matmul_backward(x(kWidth), x(65), w.dense, nowhere(kTokens), false);
+  lab->matmul_backward(x(kWidth), x(4), w.router, nowhere(kTokens), false);
   Routing r;
   r.offset = lab.kernels().indices(offset);
-  lab->expert_matmul_dw(lab.operand(70, kWidth), lab.operand(70, 33), r, w.experts);
+  lab->expert_matmul_backward(lab.operand(70, kWidth), lab.operand(70, 33), r, w.experts,
+                              nowhere(70), false);
   std::vector<std::int32_t> ids;
   for (std::int32_t t = 0; t < kTokens; ++t) ids.push_back(t * t % 7);  // most tokens never come
   const View token = lab.kernels().indices(ids),
@@ -104,18 +106,13 @@ TEST(CpuGradients, OptimizersSeeZerosWhereNothingCame) {
       lab.kernels().attach();
       const View norm2 = lab.kernels().buffer(Dtype::F64, 1, 1);
       clear(lab);
+      const auto zeros = [&](std::int64_t rows, std::int64_t cols) {
+        return lab.kernels().matrix(rows, cols);
+      };
       if (factored)
-        lab->adafactor(w, lab.kernels().matrix(9, 1), lab.kernels().matrix(1, 20), norm2, 0,
-                       {.lr = 0.01, .beta2 = 0.9, .epsilon = 1e-30, .clip_rms = 1, .decay = 0.1});
+        lab->update(w, {Adafactor{.01, .9, 1e-30, 1, .1}, zeros(9, 1), zeros(1, 20)}, norm2, 0);
       else
-        lab->adamw(w, lab.kernels().matrix(9, 20), lab.kernels().matrix(9, 20), norm2, 0,
-                   {.lr = 0.01,
-                    .beta1 = 0.9,
-                    .beta2 = 0.99,
-                    .epsilon = 1e-8,
-                    .decay = 0.1,
-                    .correction1 = 1,
-                    .correction2 = 1});
+        lab->update(w, {AdamW{.01, .9, .99, 1e-8, .1, 1, 1}, zeros(9, 20), zeros(9, 20)}, norm2, 0);
       lab.show_values();
     });
 }

@@ -130,9 +130,11 @@ TEST(CpuMatmul, ProductsAgree) {
         const View x = lab.operand(tokens, rows), dy = lab.operand(tokens, cols);
         const View y = lab.operand_nan(tokens, cols), dx = lab.nan(tokens, rows);
         lab->matmul(x, w, y);
-        lab->matmul_dx(dy, w, dx, false);
-        lab->matmul_dx(dy, w, dx, true);
-        lab->matmul_dw(x, dy, w);
+        lab->matmul_backward(x, dy, w, dx, false);
+        lab->matmul_backward(x, dy, w, dx, true);
+        const View back = lab.nan(tokens, rows);
+        lab->matmul_transposed(dy, w, back);
+        lab.show(back);
         lab.show(y);
         lab.show(dx);
         lab.show_gradients();
@@ -148,8 +150,7 @@ TEST(CpuMatmul, TiledProductsAgree) {
     const View x = lab.operand(530, 400), dy = lab.operand(530, 1030);
     const View y = lab.operand_nan(530, 1030), dx = lab.nan(530, 400);
     lab->matmul(x, w, y);
-    lab->matmul_dx(dy, w, dx, false);
-    lab->matmul_dw(x, dy, w);
+    lab->matmul_backward(x, dy, w, dx, false);
     lab.show(y);
     lab.show(dx);
     lab.show_gradients();

@@ -34,6 +34,20 @@ void set_gradient(Lab& lab, Weight w, std::uint64_t seed) {
   lab.kernels().write(g, values);
 }
 
+Rule adamw(int t) {
+  return AdamW{.lr = 0.01,
+               .beta1 = 0.9,
+               .beta2 = 0.99,
+               .epsilon = 1e-8,
+               .decay = 0.1,
+               .correction1 = 1 - std::pow(0.9, t),
+               .correction2 = 1 - std::pow(0.99, t)};
+}
+Rule adafactor(int t) {
+  return Adafactor{
+      .lr = 0.01, .beta2 = 1 - std::pow(t, -0.8), .epsilon = 1e-30, .clip_rms = 1, .decay = 0.1};
+}
+
 TEST(CpuOptimizer, AdamwAgreesOverSteps) {
   for (const Shape& s : kShapes)
     for (const double clip : {0.0, 0.5})
@@ -43,14 +57,7 @@ TEST(CpuOptimizer, AdamwAgreesOverSteps) {
         const View m = dense(lab, s.batch * s.rows, s.cols), v = dense(lab, m.rows, m.cols);
         for (int t = 1; t <= 3; ++t) {
           set_gradient(lab, w, static_cast<std::uint64_t>(t));
-          lab->adamw(w, m, v, scalar(lab, 4), clip,
-                     {.lr = 0.01,
-                      .beta1 = 0.9,
-                      .beta2 = 0.99,
-                      .epsilon = 1e-8,
-                      .decay = 0.1,
-                      .correction1 = 1 - std::pow(0.9, t),
-                      .correction2 = 1 - std::pow(0.99, t)});
+          lab->update(w, {adamw(t), m, v}, scalar(lab, 4), clip);
         }
         for (const View& view : {m, v}) lab.show(view);
         lab.show_values();
@@ -67,12 +74,7 @@ TEST(CpuOptimizer, AdafactorAgreesOverSteps) {
         const View columns = factored ? dense(lab, s.batch, s.cols) : View{};
         for (int t = 1; t <= 3; ++t) {
           set_gradient(lab, w, static_cast<std::uint64_t>(t));
-          lab->adafactor(w, rows, columns, scalar(lab, 4), t == 2 ? 0.5 : 0,
-                         {.lr = 0.01,
-                          .beta2 = 1 - std::pow(t, -0.8),
-                          .epsilon = 1e-30,
-                          .clip_rms = 1,
-                          .decay = 0.1});
+          lab->update(w, {adafactor(t), rows, columns}, scalar(lab, 4), t == 2 ? 0.5 : 0);
         }
         lab.show(rows);
         if (factored) lab.show(columns);
@@ -85,8 +87,7 @@ TEST(CpuOptimizer, AdafactorSurvivesAnExpertWithoutTokens) {
     const Weight w = lab.kernels().declare("w", 6, 20, 2);
     lab.kernels().attach();
     lab->fill(lab.kernels().params().gradient(w), 0);
-    lab->adafactor(w, dense(lab, 12, 1), dense(lab, 2, 20), scalar(lab, 0), 1,
-                   {.lr = 0.01, .beta2 = 0.9, .epsilon = 1e-30, .clip_rms = 1, .decay = 0});
+    lab->update(w, {adafactor(3), dense(lab, 12, 1), dense(lab, 2, 20)}, scalar(lab, 0), 1);
     lab.show_values();
   });
 }

@@ -60,10 +60,8 @@ void show_experts(Lab& lab, View probs, const Groups& groups, bool renormalise, 
     return values;
   }());
   lab->combine_backward(y, r, lab.operand(tokens, width), dy, dweight);
-  lab->expert_matmul_dx(dy, r, down, du, false);
-  lab->expert_matmul_dw(u, dy, r, down);
-  lab->expert_matmul_dx(du, r, up, din, true);
-  lab->expert_matmul_dw(in, du, r, up);
+  lab->expert_matmul_backward(u, dy, r, down, du, false);
+  lab->expert_matmul_backward(in, du, r, up, din, true);
   lab->gather_backward(din, r, dx);
   lab->choice_backward(probs, r, renormalise, dweight, dprobs);
   const View statistics = lab.kernels().buffer(Dtype::F64, 1, 4);

@@ -31,7 +31,7 @@ TEST(GradientCheck, CatchesAPlantedErrorInAKernel) {
     return k.dot(y, dy);
   };
   const View dx = k.matrix(4, 5);
-  k->matmul_dx(dy, w, dx, false);
+  k->matmul_transposed(dy, w, dx);
   auto gradient = k.read(dx);
   EXPECT_TRUE(check_gradient(k, x, loss, gradient));
   for (double& g : gradient) g *= 1.001;
@@ -126,9 +126,8 @@ TEST(Matmul, BackwardIsTheGradient) {
     return k.dot(y, dy);
   };
   const View dx = k.matrix(4, 5, kGarbage), more = k.matrix(4, 5, kBefore);
-  k->matmul_dx(dy, w, dx, false);
-  k->matmul_dx(dy, w, more, true);
-  k->matmul_dw(x, dy, w);
+  k->matmul_transposed(dy, w, dx);
+  k->matmul_backward(x, dy, w, more, true);
   EXPECT_TRUE(check_gradient(k, x, loss, k.read(dx)));
   EXPECT_TRUE(check_gradient(k, x, loss, k.read(more, kBefore)));
   EXPECT_TRUE(check_gradient(k, k.value(w), loss, k.gradient(w)));
@@ -146,8 +145,7 @@ TEST(ExpertMatmul, BackwardIsTheGradientAndRowsBeyondTheCountAreLeftAlone) {
     return k.dot(y.row_range(0, 5), dy.row_range(0, 5));
   };
   const View dx = k.matrix(6, 3, kGarbage);
-  k->expert_matmul_dx(dy, r, w, dx, false);
-  k->expert_matmul_dw(x, dy, r, w);
+  k->expert_matmul_backward(x, dy, r, w, dx, false);
   EXPECT_EQ(k.read(dx.row_range(5, 1)), Kernels::constant(3, kGarbage));
   k.write(dx.row_range(5, 1), Kernels::constant(3, 0));
   EXPECT_TRUE(check_gradient(k, x, loss, k.read(dx)));

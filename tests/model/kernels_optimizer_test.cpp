@@ -45,12 +45,12 @@ TEST(AdamW, FirstTwoStepsByHand) {
   Stepper s;
   const View m = s.k.matrix(2, 2), v = s.k.matrix(2, 2);
   s.set({1, 2, 3, 4}, {.1, -.2, .3, -.4});
-  s.k->adamw(s.w, m, v, s.norm2, 0, {.01, .9, .99, 0, .5, 1 - .9, 1 - .99});
+  s.k->update(s.w, {AdamW{.01, .9, .99, 0, .5, 1 - .9, 1 - .99}, m, v}, s.norm2, 0);
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {1 - .01 * (1 + .5), 2 - .01 * (-1 + 1),
                                                      3 - .01 * (1 + 1.5), 4 - .01 * (-1 + 2)}));
 
   s.set({1, 1, 1, 1}, {.3, .2, .3, .4});
-  s.k->adamw(s.w, m, v, s.norm2, 0, {.01, .9, .99, 0, 0, 1 - .81, 1 - .9801});
+  s.k->update(s.w, {AdamW{.01, .9, .99, 0, 0, 1 - .81, 1 - .9801}, m, v}, s.norm2, 0);
   const double m0 = (.9 * .01 + .1 * .3) / (1 - .81);
   const double v0 = (.99 * .0001 + .01 * .09) / (1 - .9801);
   EXPECT_NEAR(s.k.read(s.k.value(s.w))[0], 1 - .01 * m0 / std::sqrt(v0), 1e-14);
@@ -60,11 +60,12 @@ TEST(AdamW, ClipsByTheGlobalNorm) {
   Stepper s;
   const View m = s.k.matrix(2, 2), v = s.k.matrix(2, 2);
   s.set({0, 0, 0, 0}, {3, 4, 0, 0});
-  s.k->adamw(s.w, m, v, s.norm2, 1, {.1, .5, .5, 1e-8, 0, 1, 1});  // factor 1/5
+  s.k->update(s.w, {AdamW{.1, .5, .5, 1e-8, 0, 1, 1}, m, v}, s.norm2, 1);  // factor 1/5
   EXPECT_THAT(s.k.read(m), near(1e-15, {.3, .4, 0, 0}));
   s.set({0, 0, 0, 0}, {.3, .4, 0, 0});
   s.k->fill(m, 0);
-  s.k->adamw(s.w, m, v, s.norm2, 1, {.1, .5, .5, 1e-8, 0, 1, 1});  // below the norm: untouched
+  s.k->update(s.w, {AdamW{.1, .5, .5, 1e-8, 0, 1, 1}, m, v}, s.norm2,
+              1);  // below the norm: untouched
   EXPECT_THAT(s.k.read(m), near(1e-15, {.15, .2, 0, 0}));
 }
 
@@ -74,7 +75,7 @@ TEST(Adafactor, OfARankOneGradientIsItsSign) {
   Stepper s;
   const View rows = s.k.matrix(2, 1), columns = s.k.matrix(1, 2);
   s.set({1, 2, 3, 4}, {.1, -.2, .3, -.6});
-  s.k->adafactor(s.w, rows, columns, s.norm2, 0, {.01, 0, 1e-30, 10, .5});
+  s.k->update(s.w, {Adafactor{.01, 0, 1e-30, 10, .5}, rows, columns}, s.norm2, 0);
   EXPECT_THAT(s.k.read(rows), near(1e-15, {.025, .225}));
   EXPECT_THAT(s.k.read(columns), near(1e-15, {.05, .2}));
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {1 - .01 * (1 + .5), 2 - .01 * (-1 + 1),
@@ -86,7 +87,7 @@ TEST(Adafactor, ClipsTheUpdateByItsRms) {
   Stepper s(1, 4);
   const View v = s.k.matrix(1, 4, {1, 1, 1, 1});
   s.set({0, 0, 0, 0}, {2, -2, 2, -2});
-  s.k->adafactor(s.w, v, {}, s.norm2, 0, {.01, 1, 1e-30, 1, 0});
+  s.k->update(s.w, {Adafactor{.01, 1, 1e-30, 1, 0}, v, {}}, s.norm2, 0);
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {-.01, .01, -.01, .01}));
 }
 
@@ -94,7 +95,7 @@ TEST(Adafactor, KeepsTheFullSecondMomentOfVectors) {
   Stepper s(1, 4);
   const View v = s.k.matrix(1, 4);
   s.set({0, 0, 0, 0}, {1, 2, 3, 4});
-  s.k->adafactor(s.w, v, {}, s.norm2, 0, {.01, .75, 0, 10, 0});
+  s.k->update(s.w, {Adafactor{.01, .75, 0, 10, 0}, v, {}}, s.norm2, 0);
   EXPECT_THAT(s.k.read(v), near(1e-15, {.25, 1, 2.25, 4}));
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {-.02, -.02, -.02, -.02}));
 }
@@ -107,9 +108,9 @@ TEST(Adafactor, TreatsTheMatricesOfABatchApart) {
   const View rows2 = together.k.matrix(4, 1), columns2 = together.k.matrix(2, 2);
   const Adafactor options{.01, .5, 1e-30, 1, 0};
   alone.set(values, first);
-  alone.k->adafactor(alone.w, rows1, columns1, alone.norm2, 0, options);
+  alone.k->update(alone.w, {options, rows1, columns1}, alone.norm2, 0);
   together.set({1, 2, 3, 4, 5, 6, 7, 8}, {.1, .5, -.3, .4, 90, 80, 70, 60});
-  together.k->adafactor(together.w, rows2, columns2, together.norm2, 0, options);
+  together.k->update(together.w, {options, rows2, columns2}, together.norm2, 0);
   EXPECT_EQ(together.k.read(together.k.value(together.w).row_range(0, 2)),
             alone.k.read(alone.k.value(alone.w)));
 }
@@ -122,7 +123,7 @@ TEST(Adafactor, ZeroGradientsMoveNothing) {
   k.write(k.value(w), {1, 2, 3, 4});
   k.write(k.params().gradient(w), {0, 0, 0, 0});
   const View norm2 = k.buffer(Dtype::F64, 1, 1);
-  k->adafactor(w, k.matrix(2, 1), k.matrix(1, 2), norm2, 1, {.01, 0, 1e-30, 1, 0});
+  k->update(w, {Adafactor{.01, 0, 1e-30, 1, 0}, k.matrix(2, 1), k.matrix(1, 2)}, norm2, 1);
   EXPECT_EQ(k.read(k.value(w)), (std::vector<double>{1, 2, 3, 4}));
 }
 

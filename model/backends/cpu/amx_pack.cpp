@@ -114,29 +114,30 @@ void pack_left_transposed_typed(const Matrix<T>& a, std::byte* to) {
     }
 }
 
-// Rows lie far apart in memory, more of them than the hardware looks ahead: asks for the columns
-// two panels further.
+// Asks for elements [j, j + 32) of row i to arrive in L2. The row may lie beyond the end of b:
+// there the next expert's weights begin. Between other work: a burst of requests would wait for
+// itself.
 template <class T>
-HWY_INLINE void fetch_panel(const Matrix<T>& b, std::int64_t k, std::int64_t j) {
-  constexpr std::int64_t kLine = 64 / std::int64_t{sizeof(T)};
-  const std::int64_t last = std::min(b.rows, k + kDepth), end = std::min(b.cols, j + 2 * kTile);
-  for (std::int64_t i = k; i < last; ++i)
-    for (std::int64_t at = j; at < end; at += kLine) __builtin_prefetch(b.row(i) + at);
+HWY_INLINE void fetch(const Matrix<T>& b, std::int64_t i, std::int64_t j) {
+  const auto first = reinterpret_cast<std::uintptr_t>(b.data);
+  const auto offset = static_cast<std::uintptr_t>(i * b.ld + j) * sizeof(T);
+  for (std::uintptr_t line = 0; line < kDepth * sizeof(T); line += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(first + offset + line), _MM_HINT_T1);
 }
 
 template <class T>
 void pack_right_typed(const Matrix<T>& b, std::byte* to) {
   const std::int64_t steps = ceil_div(b.rows, kDepth), columns = round_up(b.cols, 2 * kTile);
   for (std::int64_t step = 0; step < steps; ++step) {
-    const std::int64_t k = step * kDepth;
-    std::byte* tiles = to + step * 2 * kTileBytes;
-    for (std::int64_t j = 0; j < columns; j += 2 * kTile, tiles += steps * 2 * kTileBytes) {
-      fetch_panel(b, k, j + 4 * kTile);
+    std::byte* row = to + step * 2 * kTileBytes;
+    for (std::int64_t j = 0; j < columns;
+         j += 2 * kTile, row += (steps - 1) * 2 * kTileBytes + kTileBytes) {
       const __mmask16 left = first_lanes(b.cols - j), right = first_lanes(b.cols - j - kTile);
-      for (std::int64_t p = 0; p < kTile; ++p) {
-        std::byte* row = tiles + 64 * p;
-        _mm512_store_si512(row, pairs_of_rows(b, k + 2 * p, j, left));
-        _mm512_store_si512(row + kTileBytes, pairs_of_rows(b, k + 2 * p, j + kTile, right));
+      for (std::int64_t k = step * kDepth; k < (step + 1) * kDepth; k += 2, row += 64) {
+        fetch(b, k + kDepth, j);
+        fetch(b, k + kDepth + 1, j);
+        _mm512_store_si512(row, pairs_of_rows(b, k, j, left));
+        _mm512_store_si512(row + kTileBytes, pairs_of_rows(b, k, j + kTile, right));
       }
     }
   }
@@ -150,8 +151,10 @@ void pack_right_transposed_typed(const Matrix<T>& b, std::byte* to) {
     for (std::int64_t k = 0; k < b.cols; k += kDepth, tiles += 2 * kTileBytes) {
       __m512i tile[16];
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i)
+      for (int i = 0; i < 16; ++i) {
+        fetch(b, j + kTile + i, k);
         tile[i] = j + i < b.rows ? line(b.row(j + i) + k, b.cols - k) : _mm512_setzero_si512();
+      }
       transpose(tile);
       store_tile(tile, tiles);
     }

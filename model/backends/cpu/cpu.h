@@ -8,6 +8,7 @@
 #include "model/backends/cpu/matrix.h"
 #include "model/backends/cpu/parallel.h"
 #include "model/backends/cpu/rotary.h"
+#include "model/backends/shared.h"
 
 namespace moebius::cpu {
 
@@ -43,11 +44,11 @@ class Cpu final : public Backend {
 
   // matmul.cpp
   void matmul(View x, Weight w, View y) override;
-  void matmul_dx(View dy, Weight w, View dx, bool accumulate) override;
-  void matmul_dw(View x, View dy, Weight w) override;
+  void matmul_transposed(View y, Weight w, View x) override;
+  void matmul_backward(View x, View dy, Weight w, View dx, bool accumulate) override;
   void expert_matmul(View x, const Routing& r, Weight w, View y) override;
-  void expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) override;
-  void expert_matmul_dw(View x, View dy, const Routing& r, Weight w) override;
+  void expert_matmul_backward(View x, View dy, const Routing& r, Weight w, View dx,
+                              bool accumulate) override;
 
   // position.cpp
   void rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool inverse) override;
@@ -87,9 +88,8 @@ class Cpu final : public Backend {
 
   // optimizer.cpp
   void squared_norm(Weight w, View sum) override;
-  void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) override;
-  void adafactor(Weight w, View rows, View columns, View norm2, double clip,
-                 const Adafactor& options) override;
+  void update(Weight w, const Update& update, View norm2, double clip) override;
+  void update_in_backward(Weight w, const Update& update, View norm2) override;
 
  private:
   // Empty weights become empty matrices.
@@ -97,12 +97,11 @@ class Cpu final : public Backend {
   Floats gradient(Weight w);   // zeroed first where it is cleared
   bool accumulates(Weight w);  // else a product must overwrite all of its gradient
   const ParamSlot& slot(Weight w) const { return params_->slot(w); }
-
-  // Products of this trial, cut among its threads.
   Dtype operand_of(Weight w) const;
-  void product(const Factor& a, const Factor& b, const View& c, const GemmOptions& options);
-  template <class Multiply>
-  void each_expert(const Routing& r, Weight w, std::int64_t cols, const Multiply& multiply);
+  void product(const Team& team, const Factor& a, const Factor& b, const View& c,
+               const GemmOptions& options);
+  template <class Work>
+  void each_expert(const Routing& r, Weight w, std::int64_t floats, const Work& work);
 
   const RotaryTable& rotary(std::int64_t seq, std::int64_t head_dim, double base);
   const std::vector<std::int32_t>& buckets(std::int64_t seq);  // relative bucket by distance
@@ -111,6 +110,8 @@ class Cpu final : public Backend {
   Crew crew_;
   const Params* params_ = nullptr;
   std::vector<bool> cleared_;  // by slot: nothing has come since clear_gradients()
+  WaitingUpdates waiting_;
+  std::vector<double> squares_;  // by matrix of a slot: its gradient's norm, of updates in backward
   std::vector<std::span<std::byte>> memory_;
   std::vector<RotaryTable> rotary_;
   std::vector<std::int32_t> buckets_;

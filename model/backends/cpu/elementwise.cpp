@@ -1,3 +1,4 @@
+#include <cstring>
 #include <type_traits>
 
 #include "model/backends/cpu/cpu.h"
@@ -195,7 +196,11 @@ HWY_EXPORT(set_rows);
 
 template <class T>
 void fill_rows(const Matrix<T>& y, double value) {
-  for (std::int64_t i = 0; i < y.rows; ++i) std::fill_n(y.row(i), y.cols, static_cast<T>(value));
+  for (std::int64_t i = 0; i < y.rows; ++i)
+    if (value == 0)  // whose bits are zeros
+      std::memset(y.row(i), 0, static_cast<std::size_t>(y.cols) * sizeof(T));
+    else
+      std::fill_n(y.row(i), y.cols, static_cast<T>(value));
 }
 
 }  // namespace

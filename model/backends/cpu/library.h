@@ -6,12 +6,12 @@
 
 namespace moebius::cpu {
 
-// Floats of scratch: of a thread in attention and its products, of the loss, of one matrix in an
-// optimizer step.
+// Floats of scratch: of a thread in attention and its products, and of the loss.
 std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim, Dtype operand);
 std::int64_t attention_packing(std::int64_t seq, std::int64_t head_dim, Dtype operand);
 std::int64_t loss_scratch(std::int64_t tokens, std::int64_t vocab);
-std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
+// Of a weight's update in the backward pass: one matrix's gradient, and what its update takes.
+std::int64_t backward_scratch(const ParamSlot& slot);
 
 // The type in which products are multiplied: "fp32", "bf16", or with "auto" the faster one here.
 Dtype operand_of(const BackendOptions& options);

@@ -100,7 +100,7 @@ void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double sc
     Floats z(memory, last - first, table.rows);
     z.ld = row_stride(table.rows);
     // 1. Logits.
-    product(x, transpose(table), z.view(), {.operand = operand_});
+    product(crew_, x, transpose(table), z.view(), {.operand = operand_});
     // 2. Losses and dlogits, in place: as operands they are half as much to read, twice.
     crew_.rows(z.rows, z.cols, [&](std::int64_t begin, std::int64_t end) {
       kernel(z.slice(begin, end), target.slice(first + begin, first + end),
@@ -110,8 +110,8 @@ void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double sc
     // 3. dh = dz table, dtable += dz^T h.
     View dz = z.view();
     if (operand_ == Dtype::BF16) dz = {dz.data, operand_, z.rows, z.cols, 2 * z.ld};
-    product(dz, table, rows(dh, first, last), {.operand = operand_});
-    product(transpose(dz), x, params_->gradient(table_weight),
+    product(crew_, dz, table, rows(dh, first, last), {.operand = operand_});
+    product(crew_, transpose(dz), x, params_->gradient(table_weight),
             {.operand = operand_, .accumulate = accumulates(table_weight)});
   }
 }

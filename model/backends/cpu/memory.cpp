@@ -6,6 +6,7 @@
 
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
+#include "model/backends/cpu/optimizer.h"
 
 namespace moebius::cpu {
 namespace {
@@ -63,6 +64,10 @@ void Cpu::read(View from, void* to) {
 void Cpu::bind(const Params& params) {
   params_ = &params;
   cleared_.assign(params.slots().size(), false);
+  waiting_.reset(params);
+  std::int64_t matrices = 0;
+  for (const ParamSlot& s : params.slots()) matrices = std::max(matrices, s.batch);
+  squares_.assign(static_cast<std::size_t>(matrices), 0);
 }
 
 void Cpu::clear_gradients() { cleared_.assign(cleared_.size(), true); }
@@ -101,7 +106,11 @@ std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matm
     pack(m.k, m.n, m.rows, Dtype::F32);  // dW += x^T dy
   }
   for (const ParamSlot& s : params.slots()) {
-    shared = std::max(shared, update_scratch(s.rows, s.cols));
+    shared = std::max(shared, update_scratch(s.batch * s.rows, s.cols));
+    if (s.role == Role::Hidden && s.gradient_offset < 0) {
+      shared = std::max(shared, backward_scratch(s));
+      if (s.batch > 1) local = std::max(local, backward_scratch(s));
+    }
     if (s.role != Role::Embedding) continue;
     const std::int64_t gains = ceil_div(tokens, Crew::grain(s.cols)) * s.cols;  // of a norm
     shared = std::max({shared, gains, loss_scratch(tokens, s.rows)});

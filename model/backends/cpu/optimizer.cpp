@@ -1,7 +1,8 @@
+#include "model/backends/cpu/optimizer.h"
+
 #include <cmath>
 
 #include "model/backends/cpu/cpu.h"
-#include "model/backends/cpu/library.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/optimizer.cpp"
@@ -29,14 +30,16 @@ float sum_of_squares(const float* g, std::int64_t n) {
 
 // AdamW (1711.05101) on n numbers: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
 // w -= lr ((m / c1) / (sqrt(v / c2) + epsilon) + decay w); g is scaled by `factor` first.
-void adamw_step(float* w, const float* g, float* m, float* v, std::int64_t n, float factor,
-                const AdamW& o) {
+// -> sum of the scaled g^2
+float adamw_step(float* w, const float* g, float* m, float* v, std::int64_t n, float factor,
+                 const AdamW& o) {
   const Vec beta1 = all(static_cast<float>(o.beta1)), rest1 = all(static_cast<float>(1 - o.beta1));
   const Vec beta2 = all(static_cast<float>(o.beta2)), rest2 = all(static_cast<float>(1 - o.beta2));
   const Vec scale1 = all(static_cast<float>(1 / o.correction1));
   const Vec scale2 = all(static_cast<float>(1 / o.correction2));
   const Vec epsilon = all(static_cast<float>(o.epsilon)), rate = all(static_cast<float>(o.lr));
   const Vec decay = all(static_cast<float>(o.decay)), clip = all(factor);
+  Vec sum = zero();
   each(n, [&](auto part, std::int64_t i) HWY_ATTR {
     const Vec grad = hn::Mul(part.load(g + i), clip), old = part.load(w + i);
     const Vec mean = hn::MulAdd(beta1, part.load(m + i), hn::Mul(rest1, grad));
@@ -46,7 +49,9 @@ void adamw_step(float* w, const float* g, float* m, float* v, std::int64_t n, fl
     part.store(mean, m + i);
     part.store(square, v + i);
     part.store(hn::NegMulAdd(rate, update, old), w + i);
+    sum = hn::MulAdd(grad, grad, sum);
   });
+  return sum_of(sum);
 }
 
 // row[i] = sum_j (factor g_ij)^2, col[j] = sum_i (factor g_ij)^2.
@@ -65,6 +70,29 @@ void square_sums(const Floats& g, float factor, const Floats& row, float* col) {
   }
 }
 
+// old = beta2 old + (1 - beta2) (sum / count + epsilon) on n numbers. -> sum of the new ones
+float follow(float* old, const float* sum, std::int64_t n, std::int64_t count, const Adafactor& o) {
+  const Vec keep = all(static_cast<float>(o.beta2)), rest = all(static_cast<float>(1 - o.beta2));
+  const Vec share = all(1 / static_cast<float>(count)),
+            epsilon = all(static_cast<float>(o.epsilon));
+  Vec total = zero();
+  each(n, [&](auto part, std::int64_t i) HWY_ATTR {
+    const Vec fresh = hn::MulAdd(part.load(sum + i), share, epsilon);
+    const Vec next = hn::MulAdd(keep, part.load(old + i), hn::Mul(rest, fresh));
+    part.store(next, old + i);
+    total = hn::Add(total, part.keep(next, 0));
+  });
+  return sum_of(total);
+}
+
+// y = factor / sqrt(x / scale)
+void inverse_roots(const float* x, std::int64_t n, float scale, float factor, float* y) {
+  each(n, [&](auto part, std::int64_t i) HWY_ATTR {
+    const Vec root = hn::Sqrt(hn::Div(part.load(x + i), all(scale)));
+    part.store(hn::Div(all(factor), root), y + i);
+  });
+}
+
 // u_ij = g_ij a_i b_j. -> sum of u^2
 float update_norm(const Floats& g, const float* a, const float* b) {
   Vec sum = zero();
@@ -78,8 +106,8 @@ float update_norm(const Floats& g, const float* a, const float* b) {
 }
 
 // w -= rate u + decay w.
-void apply_update(const Floats& w, const Floats& g, const float* a, const float* b, float rate,
-                  float decay) {
+void subtract_update(const Floats& w, const Floats& g, const float* a, const float* b, float rate,
+                     float decay) {
   for (std::int64_t i = 0; i < g.rows; ++i) {
     float* const to = w.row(i);
     const float* const grad = g.row(i);
@@ -102,8 +130,10 @@ namespace {
 HWY_EXPORT(sum_of_squares);
 HWY_EXPORT(adamw_step);
 HWY_EXPORT(square_sums);
+HWY_EXPORT(follow);
+HWY_EXPORT(inverse_roots);
 HWY_EXPORT(update_norm);
-HWY_EXPORT(apply_update);
+HWY_EXPORT(subtract_update);
 
 constexpr std::int64_t kTileElements = 1 << 16;
 std::int64_t tile_rows(std::int64_t cols) { return kTileElements / std::min(cols, kTileElements); }
@@ -123,17 +153,41 @@ float clipped_rate(double squares, std::int64_t count, const Adafactor& o) {
   return static_cast<float>(o.lr / std::max(1.0, rms / o.clip_rms));
 }
 
+double total(const float* x, std::int64_t n) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += x[i];
+  return sum;
+}
+
 float average(double beta, float old, double fresh) {
   return static_cast<float>(beta * old + (1 - beta) * fresh);
 }
 
+// AdamW of w, g, m, v, which are dense. `sums`: a float a tile.
+double adamw_step(const Team& team, const Floats& w, const Floats& g, const Floats& m,
+                  const Floats& v, float factor, const AdamW& o, float* sums) {
+  check_shape(m, w.rows, w.cols, "adamw m");
+  check_shape(v, w.rows, w.cols, "adamw v");
+  check_dense(m, "adamw m");
+  check_dense(v, "adamw v");
+  const auto kernel = HWY_DYNAMIC_DISPATCH(adamw_step);
+  team.ranges(w.size(), kTileElements, [&](std::int64_t begin, std::int64_t end) {
+    sums[begin / kTileElements] = kernel(w.data + begin, g.data + begin, m.data + begin,
+                                         v.data + begin, end - begin, factor, o);
+  });
+  return total(sums, ceil_div(w.size(), kTileElements));
+}
+
 // A vector: v = b2 v + (1 - b2) (g^2 + epsilon), u = g / sqrt(v), w -= rate u + lr decay w.
 // g ends as u.
-void full_step(const Floats& w, const Floats& g, const Floats& v, float factor,
-               const Adafactor& o) {
-  double squares = 0;
+double full_step(const Floats& w, const Floats& g, const Floats& v, float factor,
+                 const Adafactor& o) {
+  check_shape(v, w.rows, w.cols, "adafactor rows");
+  check_dense(v, "adafactor rows");
+  double norm2 = 0, squares = 0;
   for (std::int64_t i = 0; i < w.size(); ++i) {
     const double grad = double{factor} * g.data[i];
+    norm2 += grad * grad;
     v.data[i] = average(o.beta2, v.data[i], grad * grad + o.epsilon);
     g.data[i] = static_cast<float>(grad / std::sqrt(double{v.data[i]}));
     squares += double{g.data[i]} * g.data[i];
@@ -141,58 +195,73 @@ void full_step(const Floats& w, const Floats& g, const Floats& v, float factor,
   const float rate = clipped_rate(squares, w.size(), o);
   const auto decay = static_cast<float>(o.lr * o.decay);
   for (std::int64_t i = 0; i < w.size(); ++i) w.data[i] -= rate * g.data[i] + decay * w.data[i];
+  return norm2;
 }
 
 // One matrix (1804.04235, algorithm 4, beta1 = 0, given rate): with s = g^2 + epsilon,
 // r = b2 r + (1 - b2) mean_j s, c = b2 c + (1 - b2) mean_i s, u = g / sqrt(r c / mean(r)).
 // w, g: [rows, cols], r: [rows, 1], c: [1, cols].
-void factored_step(Crew& crew, const Floats& w, const Floats& g, const Floats& r, const Floats& c,
-                   float factor, const Adafactor& o) {
+double factored_step(const Team& team, const Floats& w, const Floats& g, const Floats& r,
+                     const Floats& c, float factor, const Adafactor& o, float* memory) {
+  check_shape(r, w.rows, 1, "adafactor rows");
+  check_shape(c, 1, w.cols, "adafactor columns");
+  check_dense(r, "adafactor rows");
   const std::int64_t tile = tile_rows(w.cols), tiles = ceil_div(w.rows, tile);
   // By row: sums, then factors a. By column: factors b. By tile: sums of columns, of u^2.
-  const Floats a(crew.shared(update_scratch(w.rows, w.cols)), w.rows, 1);
+  const Floats a(memory, w.rows, 1);
   const Floats b(a.data + w.rows, 1, w.cols), cols(b.data + w.cols, tiles, w.cols);
   float* const squares = cols.data + cols.size();
   const auto sums = HWY_DYNAMIC_DISPATCH(square_sums);
   const auto norm = HWY_DYNAMIC_DISPATCH(update_norm);
-  const auto apply = HWY_DYNAMIC_DISPATCH(apply_update);
+  const auto subtract = HWY_DYNAMIC_DISPATCH(subtract_update);
   // 1. Sums of the squared gradient.
-  crew.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
+  team.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     sums(g.slice(begin, end), factor, a.slice(begin, end), cols.row(begin / tile));
   });
+  const double norm2 = total(a.data, w.rows);
   // 2. Running averages.
-  double mean = 0;  // of r
-  for (std::int64_t i = 0; i < w.rows; ++i) {
-    const double fresh = a.data[i] / static_cast<double>(w.cols) + o.epsilon;
-    *r.row(i) = average(o.beta2, *r.row(i), fresh);
-    mean += *r.row(i) / static_cast<double>(w.rows);
-  }
   for (std::int64_t i = 1; i < tiles; ++i)
     for (std::int64_t j = 0; j < w.cols; ++j) cols.data[j] += cols.row(i)[j];
-  for (std::int64_t j = 0; j < w.cols; ++j) {
-    const double fresh = cols.data[j] / static_cast<double>(w.rows) + o.epsilon;
-    c.data[j] = average(o.beta2, c.data[j], fresh);
-    b.data[j] = static_cast<float>(1 / std::sqrt(double{c.data[j]}));
-  }
-  for (std::int64_t i = 0; i < w.rows; ++i)
-    a.data[i] = static_cast<float>(factor / std::sqrt(*r.row(i) / mean));
+  const auto follow = HWY_DYNAMIC_DISPATCH(follow);
+  const auto inverse_roots = HWY_DYNAMIC_DISPATCH(inverse_roots);
+  const float mean = follow(r.data, a.data, w.rows, w.cols, o) / static_cast<float>(w.rows);
+  follow(c.data, cols.data, w.cols, w.rows, o);
+  inverse_roots(r.data, w.rows, mean, factor, a.data);
+  inverse_roots(c.data, w.cols, 1, 1, b.data);
   // 3. Update.
-  crew.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
+  team.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     squares[begin / tile] = norm(g.slice(begin, end), a.data + begin, b.data);
   });
-  double total = 0;
-  for (std::int64_t i = 0; i < tiles; ++i) total += squares[i];
-  const float rate = clipped_rate(total, w.size(), o);
-  crew.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
-    apply(w.slice(begin, end), g.slice(begin, end), a.data + begin, b.data, rate,
-          static_cast<float>(o.lr * o.decay));
+  const float rate = clipped_rate(total(squares, tiles), w.size(), o);
+  team.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
+    subtract(w.slice(begin, end), g.slice(begin, end), a.data + begin, b.data, rate,
+             static_cast<float>(o.lr * o.decay));
   });
+  return norm2;
 }
 
 }  // namespace
 
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols) {
-  return rows + cols + ceil_div(rows, tile_rows(cols)) * (cols + 1);
+  return rows + cols + ceil_div(rows, tile_rows(cols)) * (cols + 1) +
+         ceil_div(rows * cols, kTileElements);
+}
+
+Update of_expert(const Update& update, const ParamSlot& slot, std::int64_t e) {
+  const bool factored = std::holds_alternative<Adafactor>(update.rule);
+  const View second = update.second.empty() ? View{}
+                      : factored            ? update.second.row_range(e, 1)
+                                            : of_expert(update.second, slot, e);
+  return {.rule = update.rule, .first = of_expert(update.first, slot, e), .second = second};
+}
+
+double apply_update(const Team& team, const Floats& w, const Floats& g, const Update& update,
+                    float factor, float* memory) {
+  if (const auto* rule = std::get_if<AdamW>(&update.rule))
+    return adamw_step(team, w, g, update.first, update.second, factor, *rule, memory);
+  const auto& rule = std::get<Adafactor>(update.rule);
+  if (update.second.empty()) return full_step(w, g, update.first, factor, rule);
+  return factored_step(team, w, g, update.first, update.second, factor, rule, memory);
 }
 
 void Cpu::squared_norm(Weight w, View sum) {
@@ -203,45 +272,21 @@ void Cpu::squared_norm(Weight w, View sum) {
   crew_.ranges(g.size(), kChunk, [&](std::int64_t begin, std::int64_t end) {
     partial[begin / kChunk] = kernel(g.data + begin, end - begin);
   });
-  double total = 0;
-  for (std::int64_t i = 0; i < ceil_div(g.size(), kChunk); ++i) total += partial[i];
-  *Doubles(sum).row(0) += total;
+  *Doubles(sum).row(0) += total(partial, ceil_div(g.size(), kChunk));
 }
 
-void Cpu::adamw(Weight weight, View m_view, View v_view, View norm2, double clip,
-                const AdamW& options) {
-  const Floats w = value(weight), g = gradient(weight), m = m_view, v = v_view;
-  check_shape(m, w.rows, w.cols, "adamw m");
-  check_shape(v, w.rows, w.cols, "adamw v");
-  check_dense(m, "adamw m");
-  check_dense(v, "adamw v");
-  const float factor = clip_factor(norm2, clip);
-  const auto kernel = HWY_DYNAMIC_DISPATCH(adamw_step);
-  crew_.ranges(w.size(), kTileElements, [&](std::int64_t begin, std::int64_t end) {
-    kernel(w.data + begin, g.data + begin, m.data + begin, v.data + begin, end - begin, factor,
-           options);
-  });
-}
-
-// Every matrix of a batch (every expert) is a tensor of its own. Without `columns`, a full second
-// moment.
-void Cpu::adafactor(Weight weight, View rows_view, View columns_view, View norm2, double clip,
-                    const Adafactor& options) {
-  const Floats w = value(weight), g = gradient(weight), rows = rows_view, columns = columns_view;
+void Cpu::update(Weight weight, const Update& update, View norm2, double clip) {
+  const View w = params_->value(weight), g = gradient(weight).view();
   const ParamSlot& s = slot(weight);
-  const bool factored = !columns.empty();
-  check_shape(rows, w.rows, factored ? 1 : w.cols, "adafactor rows");
-  if (factored) check_shape(columns, s.batch, w.cols, "adafactor columns");
-  if (!factored) check_dense(rows, "adafactor rows");
   const float factor = clip_factor(norm2, clip);
-  for (std::int64_t i = 0; i < s.batch; ++i) {
-    const std::int64_t begin = i * s.rows, end = begin + s.rows;
-    if (factored)
-      factored_step(crew_, w.slice(begin, end), g.slice(begin, end), rows.slice(begin, end),
-                    columns.slice(i, i + 1), factor, options);
-    else
-      full_step(w.slice(begin, end), g.slice(begin, end), rows.slice(begin, end), factor, options);
-  }
+  float* const memory = crew_.shared(update_scratch(w.rows, w.cols));
+  for (std::int64_t e = 0; e < s.batch; ++e)
+    apply_update(crew_, of_expert(w, s, e), of_expert(g, s, e), of_expert(update, s, e), factor,
+                 memory);
+}
+
+void Cpu::update_in_backward(Weight w, const Update& update, View norm2) {
+  waiting_.add(w, update, norm2);
 }
 
 }  // namespace moebius::cpu

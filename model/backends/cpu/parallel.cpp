@@ -22,7 +22,7 @@ void Scratch::grow(std::int64_t count) {
   capacity_ = count;
 }
 
-void Crew::spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work) {
+void Team::spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work) {
   // Isolated: a thread that waits for the last tile must not pick up another trial meanwhile.
   tbb::this_task_arena::isolate(
       [&] { tbb::parallel_for(std::int64_t{0}, tiles, work, tbb::simple_partitioner()); });

@@ -38,9 +38,9 @@ constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_di
 
 // Runs the tiles of a kernel in the arena of the caller. A kernel cuts its work by shape alone and
 // adds up partial results in tile order, so its bits do not depend on the number of threads.
-class Crew {
+class Team {
  public:
-  explicit Crew(int threads) : threads_(threads) {}
+  explicit Team(int threads) : threads_(threads) {}
   int threads() const { return threads_; }
 
   // work(i) for i in [0, tiles).
@@ -67,6 +67,17 @@ class Crew {
     return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, cols));
   }
 
+ private:
+  static void spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work);
+
+  int threads_;
+};
+
+// All threads of a trial, and the memory of its kernels.
+class Crew : public Team {
+ public:
+  using Team::Team;
+
   // Memory of the calling thread, valid within one tile.
   float* scratch(std::int64_t floats) { return local_.local().floats(floats); }
   // The same for packed factors of a product, beside scratch().
@@ -75,9 +86,6 @@ class Crew {
   float* shared(std::int64_t floats) { return shared_.floats(floats); }
 
  private:
-  static void spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work);
-
-  int threads_;
   tbb::enumerable_thread_specific<Scratch> local_, packing_;
   Scratch shared_;
 };

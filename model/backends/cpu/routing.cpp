@@ -1,10 +1,11 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <functional>
+#include <limits>
 #include <span>
 
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/select.h"
 
 namespace moebius::cpu {
 namespace {
@@ -130,23 +131,26 @@ void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capa
   std::fill(each.begin(), each.end(), static_cast<std::int32_t>(per_expert));
   place_experts(each, r);
   crew_.ranges(probs.cols, Crew::grain(probs.rows), [&](std::int64_t begin, std::int64_t end) {
-    Arrays arrays(crew_, 8 * groups.size + 4 * per_expert);
-    const std::span keys = arrays.take<std::uint64_t>(groups.size);
+    Arrays arrays(crew_, 4 * groups.size + 4 * per_expert);
+    const std::span keys = arrays.take<std::int32_t>(groups.size);
     const std::span taken = arrays.take<std::int32_t>(per_expert);
     for (std::int64_t e = begin; e < end; ++e) {
       double lowest = 0;  // taken score, mean over groups
-      auto next = taken.begin();
       for (std::int64_t g = 0; g < groups.count; ++g) {
+        const auto score = [&](std::int64_t i) { return probs.row(token_of(groups, g, i))[e]; };
         for (std::int64_t i = 0; i < groups.size; ++i)
-          keys[static_cast<std::size_t>(i)] = rank_key(probs.row(token_of(groups, g, i))[e], i);
-        const auto last = keys.begin() + (capacity - 1);
-        std::nth_element(keys.begin(), last, keys.end(), std::greater<>());
-        lowest +=
-            probs.row(token_of(groups, g, index_of(*last)))[e] / static_cast<double>(groups.count);
-        for (auto key = keys.begin(); key <= last; ++key)
-          *next++ = static_cast<std::int32_t>(token_of(groups, g, index_of(*key)));
+          keys[static_cast<std::size_t>(i)] = order_key(score(i));
+        const std::span best = taken.subspan(static_cast<std::size_t>(g * capacity),
+                                             static_cast<std::size_t>(capacity));
+        take_best(keys, best);
+        float last = std::numeric_limits<float>::infinity();
+        for (std::int32_t& i : best) {
+          last = std::min(last, score(i));
+          i = static_cast<std::int32_t>(token_of(groups, g, i));
+        }
+        lowest += last / static_cast<double>(groups.count);
       }
-      std::sort(taken.begin(), taken.end());
+      if (groups.token_stride != 1) std::sort(taken.begin(), taken.end());
       auto row = static_cast<std::int32_t>(e * per_expert);
       for (const std::int32_t t : taken) put(r, row++, t, probs.row(t)[e]);
       if (state.empty()) continue;

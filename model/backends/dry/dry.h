@@ -36,11 +36,16 @@ class Dry final : public Backend {
   void glu_backward(Activation, View, View, View, View, View) override {}
 
   void matmul(View x, Weight w, View) override { dense(x, w); }
-  void matmul_dx(View dy, Weight w, View, bool) override { dense(dy, w); }
-  void matmul_dw(View x, View, Weight w) override { dense(x, w); }
+  void matmul_transposed(View y, Weight w, View) override { dense(y, w); }
+  void matmul_backward(View x, View dy, Weight w, View, bool) override {
+    dense(dy, w);
+    dense(x, w);
+  }
   void expert_matmul(View, const Routing& r, Weight w, View) override { experts(r, w); }
-  void expert_matmul_dx(View, const Routing& r, Weight w, View, bool) override { experts(r, w); }
-  void expert_matmul_dw(View, View, const Routing& r, Weight w) override { experts(r, w); }
+  void expert_matmul_backward(View, View, const Routing& r, Weight w, View, bool) override {
+    experts(r, w);
+    experts(r, w);
+  }
 
   void rotate(View, std::int64_t, std::int64_t, double, bool) override {}
   void causal_conv(View, std::int64_t, Weight, View) override {}
@@ -70,8 +75,8 @@ class Dry final : public Backend {
   void cross_entropy(View h, Weight table, View, double, View, View dh) override;
 
   void squared_norm(Weight, View) override {}
-  void adamw(Weight, View, View, View, double, const AdamW&) override {}
-  void adafactor(Weight, View, View, View, double, const Adafactor&) override {}
+  void update(Weight, const Update&, View, double) override {}
+  void update_in_backward(Weight, const Update&, View) override {}
 
  private:
   void dense(View rows, Weight w) { log_.dense(rows.rows, params_->slot(w)); }

@@ -67,6 +67,19 @@ std::int64_t pairs(const Routing& r) { return Indices(r.offset)(r.offset.rows - 
 
 }  // namespace
 
+template <class Write>
+void Reference::with_gradient(Weight w, const Write& write) {
+  const auto waiting = waiting_.take(w);
+  if (!waiting) return write(gradient(w));
+  const View like = value(w);
+  std::vector<double> zeros(static_cast<std::size_t>(like.size()));  // room for either type
+  const View g = {reinterpret_cast<std::byte*>(zeros.data()), dtype_, like.rows, like.cols,
+                  like.cols};
+  write(g);
+  add_squares(g, waiting->norm2);
+  apply(w, g, waiting->update, 1);
+}
+
 void Reference::matmul(View x, Weight w, View y) {
   log_.dense(x.rows, slot(w));
   typed([&]<class T>() {
@@ -77,23 +90,25 @@ void Reference::matmul(View x, Weight w, View y) {
   });
 }
 
-void Reference::matmul_dx(View dy, Weight w, View dx, bool accumulate) {
-  log_.dense(dy.rows, slot(w));
+void Reference::matmul_transposed(View y, Weight w, View x) {
+  log_.dense(y.rows, slot(w));
   typed([&]<class T>() {
     const Matrix<T> factor = value(w);
-    check_shape<T>(dy, dx.rows, factor.cols, "matmul_dx dy");
-    check_shape<T>(dx, dy.rows, factor.rows, "matmul_dx dx");
-    product_dx<T>(dy, factor, dx, accumulate);
+    check_shape<T>(y, x.rows, factor.cols, "matmul_transposed y");
+    check_shape<T>(x, y.rows, factor.rows, "matmul_transposed x");
+    product_dx<T>(y, factor, x, false);
   });
 }
 
-void Reference::matmul_dw(View x, View dy, Weight w) {
-  log_.dense(x.rows, slot(w));
+void Reference::matmul_backward(View x, View dy, Weight w, View dx, bool accumulate) {
+  for (int i = 0; i < 2; ++i) log_.dense(x.rows, slot(w));
   typed([&]<class T>() {
-    const Matrix<T> dw = gradient(w);
-    check_shape<T>(x, dy.rows, dw.rows, "matmul_dw x");
-    check_shape<T>(dy, x.rows, dw.cols, "matmul_dw dy");
-    product_dw<T>(x, dy, dw);
+    const Matrix<T> factor = value(w);
+    check_shape<T>(x, dy.rows, factor.rows, "matmul_backward x");
+    check_shape<T>(dy, x.rows, factor.cols, "matmul_backward dy");
+    check_shape<T>(dx, x.rows, factor.rows, "matmul_backward dx");
+    product_dx<T>(dy, factor, dx, accumulate);
+    with_gradient(w, [&](View dw) { product_dw<T>(x, dy, dw); });
   });
 }
 
@@ -109,27 +124,25 @@ void Reference::expert_matmul(View x, const Routing& r, Weight w, View y) {
   });
 }
 
-void Reference::expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) {
-  log_.experts(pairs(r), slot(w));
+void Reference::expert_matmul_backward(View x, View dy, const Routing& r, Weight w, View dx,
+                                       bool accumulate) {
+  for (int i = 0; i < 2; ++i) log_.experts(pairs(r), slot(w));
   typed([&]<class T>() {
-    const Matrix<T> from = dy, factor = value(w), to = dx;
-    check_shape(from, dx.rows, slot(w).cols, "expert_matmul_dx dy");
-    check_shape(to, dy.rows, slot(w).rows, "expert_matmul_dx dx");
+    const Matrix<T> from = x, dto = dy, factor = value(w), dfrom = dx;
+    const std::int64_t height = slot(w).rows;
+    check_shape(from, dy.rows, height, "expert_matmul_backward x");
+    check_shape(dto, x.rows, slot(w).cols, "expert_matmul_backward dy");
+    check_shape(dfrom, x.rows, height, "expert_matmul_backward dx");
     each_expert(r.offset, slot(w), [&](std::int64_t begin, std::int64_t rows, std::int64_t first) {
-      product_dx(block(from, begin, rows), block(factor, first, slot(w).rows),
-                 block(to, begin, rows), accumulate);
+      product_dx(block(dto, begin, rows), block(factor, first, height), block(dfrom, begin, rows),
+                 accumulate);
     });
-  });
-}
-
-void Reference::expert_matmul_dw(View x, View dy, const Routing& r, Weight w) {
-  log_.experts(pairs(r), slot(w));
-  typed([&]<class T>() {
-    const Matrix<T> from = x, to = dy, dw = gradient(w);
-    check_shape(from, dy.rows, slot(w).rows, "expert_matmul_dw x");
-    check_shape(to, x.rows, slot(w).cols, "expert_matmul_dw dy");
-    each_expert(r.offset, slot(w), [&](std::int64_t begin, std::int64_t rows, std::int64_t first) {
-      product_dw(block(from, begin, rows), block(to, begin, rows), block(dw, first, slot(w).rows));
+    with_gradient(w, [&](View dw) {
+      each_expert(r.offset, slot(w),
+                  [&](std::int64_t begin, std::int64_t rows, std::int64_t first) {
+                    product_dw(block(from, begin, rows), block(dto, begin, rows),
+                               block(Matrix<T>(dw), first, height));
+                  });
     });
   });
 }

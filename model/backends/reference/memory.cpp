@@ -32,9 +32,14 @@ void Reference::read(View from, void* to) {
     std::memcpy(target, from.row_range(i, 1).data, row_bytes);
 }
 
+void Reference::bind(const Params& params) {
+  params_ = &params;
+  waiting_.reset(params);
+}
+
 void Reference::clear_gradients() {
-  for (std::size_t i = 0; i < params_->slots().size(); ++i)
-    if (params_->slots()[i].role != Role::State) fill(params_->gradient({static_cast<int>(i)}), 0);
+  for (int i = 0; i < static_cast<int>(params_->slots().size()); ++i)
+    if (params_->has_gradient({i})) fill(params_->gradient({i}), 0);
 }
 
 void Reference::initialise(Weight w, std::uint64_t key) {

@@ -90,10 +90,10 @@ void full_step(Matrix<T> w, Matrix<T> g, Matrix<T> v, double factor, const Adafa
 
 }  // namespace
 
-void Reference::squared_norm(Weight w, View sum) {
+void Reference::add_squares(View g, View sum) const {
   const Doubles total = sum;
   typed([&]<class T>() {
-    const Matrix<T> m = gradient(w);
+    const Matrix<T> m = g;
     double squares = 0;
     for (std::int64_t i = 0; i < m.rows; ++i)
       for (std::int64_t j = 0; j < m.cols; ++j) squares += double(m(i, j)) * m(i, j);
@@ -101,33 +101,34 @@ void Reference::squared_norm(Weight w, View sum) {
   });
 }
 
-void Reference::adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) {
+void Reference::squared_norm(Weight w, View sum) { add_squares(gradient(w), sum); }
+
+void Reference::apply(Weight w, View g, const Update& update, double factor) const {
   typed([&]<class T>() {
-    adamw_step<T>(value(w), gradient(w), m, v, clip_factor(norm2, clip), options);
+    if (const auto* rule = std::get_if<AdamW>(&update.rule))
+      return adamw_step<T>(value(w), g, update.first, update.second, factor, *rule);
+    const auto& rule = std::get<Adafactor>(update.rule);
+    const ParamSlot& s = slot(w);
+    const bool full = update.second.empty();
+    check_shape<T>(update.first, s.batch * s.rows, full ? s.cols : 1, "adafactor rows");
+    if (!full) check_shape<T>(update.second, s.batch, s.cols, "adafactor columns");
+    for (std::int64_t b = 0; b < s.batch; ++b) {
+      const auto part = [&](View all) { return all.row_range(b * s.rows, s.rows); };
+      if (full)
+        full_step<T>(part(value(w)), part(g), part(update.first), factor, rule);
+      else
+        factored_step<T>(part(value(w)), part(g), part(update.first), update.second.row_range(b, 1),
+                         factor, rule);
+    }
   });
 }
 
-// Every matrix of a batch (every expert) is a tensor of its own. Without `columns`, a full second
-// moment.
-void Reference::adafactor(Weight w, View rows, View columns, View norm2, double clip,
-                          const Adafactor& options) {
-  const double factor = clip_factor(norm2, clip);
-  const std::int64_t height = slot(w).rows;
-  typed([&]<class T>() {
-    if (!columns.empty()) {
-      check_shape<T>(rows, slot(w).batch * height, 1, "adafactor rows");
-      check_shape<T>(columns, slot(w).batch, slot(w).cols, "adafactor columns");
-    }
-    for (std::int64_t b = 0; b < slot(w).batch; ++b) {
-      const View of_w = value(w).row_range(b * height, height);
-      const View of_g = gradient(w).row_range(b * height, height);
-      const View of_rows = rows.row_range(b * height, height);
-      if (columns.empty())
-        full_step<T>(of_w, of_g, of_rows, factor, options);
-      else
-        factored_step<T>(of_w, of_g, of_rows, columns.row_range(b, 1), factor, options);
-    }
-  });
+void Reference::update(Weight w, const Update& update, View norm2, double clip) {
+  apply(w, gradient(w), update, clip_factor(norm2, clip));
+}
+
+void Reference::update_in_backward(Weight w, const Update& update, View norm2) {
+  waiting_.add(w, update, norm2);
 }
 
 }  // namespace moebius::reference

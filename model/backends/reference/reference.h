@@ -20,7 +20,7 @@ class Reference final : public Backend {
   std::byte* allocate(std::int64_t bytes) override;
   void write(View to, const void* from) override;
   void read(View from, void* to) override;
-  void bind(const Params& params) override { params_ = &params; }
+  void bind(const Params& params) override;
   void weights_changed() override { log_.next_step(); }
   void clear_gradients() override;
   void initialise(Weight w, std::uint64_t key) override;
@@ -44,11 +44,11 @@ class Reference final : public Backend {
 
   // matmul.cpp
   void matmul(View x, Weight w, View y) override;
-  void matmul_dx(View dy, Weight w, View dx, bool accumulate) override;
-  void matmul_dw(View x, View dy, Weight w) override;
+  void matmul_transposed(View y, Weight w, View x) override;
+  void matmul_backward(View x, View dy, Weight w, View dx, bool accumulate) override;
   void expert_matmul(View x, const Routing& r, Weight w, View y) override;
-  void expert_matmul_dx(View dy, const Routing& r, Weight w, View dx, bool accumulate) override;
-  void expert_matmul_dw(View x, View dy, const Routing& r, Weight w) override;
+  void expert_matmul_backward(View x, View dy, const Routing& r, Weight w, View dx,
+                              bool accumulate) override;
 
   // attention.cpp
   void rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool inverse) override;
@@ -74,29 +74,23 @@ class Reference final : public Backend {
   void combine(View y, const Routing& r, View out) override;
   void combine_backward(View y, const Routing& r, View dout, View dy, View dweight) override;
 
-  // loss.cpp
+  // loss.cpp, optimizer.cpp
   void router_losses(View logits, View probs, const Groups& groups, const Routing& r,
                      View statistics) override;
   void router_losses_backward(View logits, View probs, const Groups& groups, const Routing& r,
                               double aux, double z, View dprobs, View dlogits) override;
   void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
-
-  // optimizer.cpp
   void squared_norm(Weight w, View sum) override;
-  void adamw(Weight w, View m, View v, View norm2, double clip, const AdamW& options) override;
-  void adafactor(Weight w, View rows, View columns, View norm2, double clip,
-                 const Adafactor& options) override;
+  void update(Weight w, const Update& update, View norm2, double clip) override;
+  void update_in_backward(Weight w, const Update& update, View norm2) override;
 
  private:
   // Calls kernel.operator()<T>() with the element type of `dtype`.
   template <class Kernel>
   static void typed(Dtype dtype, Kernel&& kernel) {
-    MOEBIUS_CHECK(dtype == Dtype::F64 || dtype == Dtype::F32, "[reference] no kernels for {}",
-                  dtype_text(dtype));
-    if (dtype == Dtype::F64)
-      kernel.template operator()<double>();
-    else
-      kernel.template operator()<float>();
+    if (dtype == Dtype::F64) return kernel.template operator()<double>();
+    MOEBIUS_CHECK(dtype == Dtype::F32, "[reference] no kernels for {}", dtype_text(dtype));
+    kernel.template operator()<float>();
   }
   template <class Kernel>
   void typed(Kernel&& kernel) const {
@@ -107,6 +101,11 @@ class Reference final : public Backend {
   View value(Weight w) const { return w.empty() ? View{} : params_->value(w); }
   View gradient(Weight w) const { return w.empty() ? View{} : params_->gradient(w); }
   const ParamSlot& slot(Weight w) const { return params_->slot(w); }
+  // write(dW) adds to what it gets: the gradient of w, or zeros that then update w.
+  template <class Write>
+  void with_gradient(Weight w, const Write& write);
+  void add_squares(View g, View sum) const;
+  void apply(Weight w, View g, const Update& update, double factor) const;
 
   struct Free {
     void operator()(std::byte* memory) const;
@@ -115,6 +114,7 @@ class Reference final : public Backend {
   const Params* params_ = nullptr;
   std::vector<std::unique_ptr<std::byte[], Free>> memory_;
   MatmulLog log_;
+  WaitingUpdates waiting_;
 };
 
 }  // namespace moebius::reference

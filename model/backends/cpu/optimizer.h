@@ -1,0 +1,21 @@
+#pragma once
+#include "model/backend.h"
+#include "model/backends/cpu/matrix.h"
+#include "model/backends/cpu/parallel.h"
+
+namespace moebius::cpu {
+
+// Applies an update to one tensor: w and g are one matrix, its state is all of update's. g is
+// scaled by `factor` and used up. `memory`: update_scratch(rows, cols) floats.
+// -> the squared norm of the scaled gradient
+double apply_update(const Team& team, const Floats& w, const Floats& g, const Update& update,
+                    float factor, float* memory);
+std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
+
+// The part that belongs to matrix e of a slot of several.
+Update of_expert(const Update& update, const ParamSlot& slot, std::int64_t e);
+inline View of_expert(const View& w, const ParamSlot& slot, std::int64_t e) {
+  return w.row_range(e * slot.rows, slot.rows);
+}
+
+}  // namespace moebius::cpu
