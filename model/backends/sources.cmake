@@ -30,6 +30,7 @@ target_sources(moebius_model PRIVATE
   backends/cpu/router_loss.cpp
   backends/cpu/roofline.cpp
   backends/cpu/routing.cpp
+  backends/cpu/scratch.cpp
   backends/cpu/select.cpp)
 # Instruction sets that kernels are compiled for: SSE4, AVX2, AVX-512 and a plain fallback. Those left out gain nothing
 # here, or have vectors without a size (SVE).

@@ -14,7 +14,8 @@ using testing_support::Lab;
 struct Shape {
   std::int64_t batch, rows, cols;
 };
-constexpr Shape kShapes[] = {{1, 1, 1}, {1, 7, 3}, {3, 33, 65}, {1, 300, 70}, {2, 1100, 130}};
+constexpr Shape kShapes[] = {{1, 1, 1},    {1, 7, 3},      {3, 33, 65},
+                             {1, 300, 70}, {2, 1100, 130}, {9, 5, 7}};
 
 View scalar(Lab& lab, double value) {
   const View view = lab.kernels().buffer(Dtype::F64, 1, 1);

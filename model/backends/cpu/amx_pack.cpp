@@ -5,7 +5,7 @@
 #include <immintrin.h>
 
 #include "model/backends/cpu/matrix.h"
-#include "model/backends/cpu/parallel.h"
+#include "model/backends/cpu/scratch.h"
 
 HWY_DIAGNOSTICS(push)  // GCC 12 finds undefined values in its own intrinsics (bug 105593)
 HWY_DIAGNOSTICS_OFF(disable : 4701, ignored "-Wuninitialized")
@@ -129,9 +129,8 @@ template <class T>
 void pack_right_typed(const Matrix<T>& b, std::byte* to) {
   const std::int64_t steps = ceil_div(b.rows, kDepth), columns = round_up(b.cols, 2 * kTile);
   for (std::int64_t step = 0; step < steps; ++step) {
-    std::byte* row = to + step * 2 * kTileBytes;
-    for (std::int64_t j = 0; j < columns;
-         j += 2 * kTile, row += (steps - 1) * 2 * kTileBytes + kTileBytes) {
+    for (std::int64_t j = 0; j < columns; j += 2 * kTile) {
+      std::byte* row = to + (j / (2 * kTile) * steps + step) * 2 * kTileBytes;
       const __mmask16 left = first_lanes(b.cols - j), right = first_lanes(b.cols - j - kTile);
       for (std::int64_t k = step * kDepth; k < (step + 1) * kDepth; k += 2, row += 64) {
         fetch(b, k + kDepth, j);

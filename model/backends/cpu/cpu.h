@@ -100,8 +100,8 @@ class Cpu final : public Backend {
   Dtype operand_of(Weight w) const;
   void product(const Team& team, const Factor& a, const Factor& b, const View& c,
                const GemmOptions& options);
-  template <class Work>
-  void each_expert(const Routing& r, Weight w, std::int64_t floats, const Work& work);
+  template <class RowsOf>
+  void backward(View x, View dy, Weight w, View dx, bool accumulate, const RowsOf& rows_of);
 
   const RotaryTable& rotary(std::int64_t seq, std::int64_t head_dim, double base);
   const std::vector<std::int32_t>& buckets(std::int64_t seq);  // relative bucket by distance

@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "model/backends/cpu/parallel.h"
+#include "model/backends/cpu/scratch.h"
 #include "model/view.h"
 
 namespace moebius::cpu {

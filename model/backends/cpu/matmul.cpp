@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/gemm.h"
 #include "model/backends/cpu/library.h"
@@ -46,21 +48,39 @@ void Cpu::product(const Team& team, const Factor& a, const Factor& b, const View
       });
 }
 
-// work(team, expert, its first row, the end of its rows, `floats` of memory): one expert a thread,
-// or one after the other with all threads when there are too few to go round.
-template <class Work>
-void Cpu::each_expert(const Routing& r, Weight w, std::int64_t floats, const Work& work) {
-  const Ints offset = r.offset;
-  const std::int64_t experts = slot(w).batch;
-  check_shape(offset, experts + 1, 1, "expert_matmul offset");
-  const auto at = [&](const Team& team, std::int64_t e, float* memory) {
-    work(team, e, *offset.row(e), *offset.row(e + 1), memory);
+// dx, then dW or the update, matrix by matrix of w, so that its weights and rows are near:
+// rows_of(e) is the range of rows that meet matrix e.
+template <class RowsOf>
+void Cpu::backward(View x, View dy, Weight w, View dx, bool accumulate, const RowsOf& rows_of) {
+  const ParamSlot& s = slot(w);
+  check_shape(x, dy.rows, s.rows, "matmul_backward x");
+  check_shape(dy, x.rows, s.cols, "matmul_backward dy");
+  check_shape(dx, x.rows, s.rows, "matmul_backward dx");
+  const auto waiting = waiting_.take(w);
+  const Dtype operand = operand_of(w);
+  const GemmOptions of_dx = {.operand = operand, .accumulate = accumulate};
+  const GemmOptions of_dw = {.operand = operand,
+                             .accumulate = !waiting && accumulates(w),
+                             .read_soon = waiting.has_value()};
+  const auto each = [&](const Team& team, std::int64_t e, float* memory) {
+    const auto [first, end] = rows_of(e);
+    const View value = of_expert(params_->value(w), s, e);
+    const Floats g =
+        waiting ? Floats(memory, s.rows, s.cols) : Floats(of_expert(params_->gradient(w), s, e));
+    if (first < end) {
+      product(team, rows(dy, first, end), transpose(value), rows(dx, first, end), of_dx);
+      product(team, transpose(rows(x, first, end)), rows(dy, first, end), g.view(), of_dw);
+    } else if (!of_dw.accumulate) {
+      std::fill_n(g.data, g.size(), 0.0f);
+    }
+    if (waiting)
+      squares_[static_cast<std::size_t>(e)] =
+          apply_update(team, value, g, of_expert(waiting->update, s, e), 1, g.data + g.size());
   };
-  if (crew_.threads() > 1 && experts < 2 * crew_.threads()) {
-    for (std::int64_t e = 0; e < experts; ++e) at(crew_, e, crew_.shared(floats));
-  } else {
-    crew_.run(experts, [&](std::int64_t e) { at(Team(1), e, crew_.scratch(floats)); });
-  }
+  crew_.matrices(s.batch, waiting ? backward_scratch(s) : 0, each);
+  if (!waiting) return;
+  for (std::int64_t e = 0; e < s.batch; ++e)
+    *Doubles(waiting->norm2).row(0) += squares_[static_cast<std::size_t>(e)];
 }
 
 void Cpu::matmul(View x, Weight w, View y) {
@@ -72,61 +92,31 @@ void Cpu::matmul_transposed(View y, Weight w, View x) {
 }
 
 void Cpu::matmul_backward(View x, View dy, Weight w, View dx, bool accumulate) {
-  const View value = params_->value(w);
-  const Dtype operand = operand_of(w);
-  product(crew_, dy, transpose(value), dx, {.operand = operand, .accumulate = accumulate});
-  const auto waiting = waiting_.take(w);
-  if (!waiting)
-    return product(crew_, transpose(x), dy, params_->gradient(w),
-                   {.operand = operand, .accumulate = accumulates(w), .read_soon = false});
-  const Floats g(crew_.shared(backward_scratch(slot(w))), value.rows, value.cols);
-  product(crew_, transpose(x), dy, g.view(), {.operand = operand});
-  *Doubles(waiting->norm2).row(0) +=
-      apply_update(crew_, value, g, waiting->update, 1, g.data + g.size());
+  backward(x, dy, w, dx, accumulate,
+           [&](std::int64_t) { return std::pair(std::int64_t{0}, x.rows); });
 }
 
 void Cpu::expert_matmul(View x, const Routing& r, Weight w, View y) {
-  check_shape(x, y.rows, slot(w).rows, "expert_matmul x");
-  check_shape(y, x.rows, slot(w).cols, "expert_matmul y");
-  each_expert(r, w, 0,
-              [&](const Team& team, std::int64_t e, std::int64_t first, std::int64_t end, float*) {
-                if (first == end) return;
-                product(team, rows(x, first, end), of_expert(params_->value(w), slot(w), e),
-                        rows(y, first, end), {.operand = operand_});
-              });
+  const ParamSlot& s = slot(w);
+  const Ints offset = r.offset;
+  check_shape(x, y.rows, s.rows, "expert_matmul x");
+  check_shape(y, x.rows, s.cols, "expert_matmul y");
+  check_shape(offset, s.batch + 1, 1, "expert_matmul offset");
+  crew_.matrices(s.batch, 0, [&](const Team& team, std::int64_t e, float*) {
+    const std::int64_t first = *offset.row(e), end = *offset.row(e + 1);
+    if (first < end)
+      product(team, rows(x, first, end), of_expert(params_->value(w), s, e), rows(y, first, end),
+              {.operand = operand_});
+  });
 }
 
-// An expert's dx and dW one after the other, while its weights and rows are near.
 void Cpu::expert_matmul_backward(View x, View dy, const Routing& r, Weight w, View dx,
                                  bool accumulate) {
-  const ParamSlot& s = slot(w);
-  check_shape(x, dy.rows, s.rows, "expert_matmul_backward x");
-  check_shape(dy, x.rows, s.cols, "expert_matmul_backward dy");
-  check_shape(dx, x.rows, s.rows, "expert_matmul_backward dx");
-  const auto waiting = waiting_.take(w);
-  const GemmOptions options = {.operand = operand_,
-                               .accumulate = !waiting && accumulates(w),
-                               .read_soon = waiting.has_value()};
-  const auto each = [&](const Team& team, std::int64_t e, std::int64_t first, std::int64_t end,
-                        float* memory) {
-    const View value = of_expert(params_->value(w), s, e);
-    if (first < end)
-      product(team, rows(dy, first, end), transpose(value), rows(dx, first, end),
-              {.operand = operand_, .accumulate = accumulate});
-    const Floats g =
-        waiting ? Floats(memory, s.rows, s.cols) : Floats(of_expert(params_->gradient(w), s, e));
-    if (first < end)
-      product(team, transpose(rows(x, first, end)), rows(dy, first, end), g.view(), options);
-    else if (!options.accumulate)
-      std::fill_n(g.data, g.size(), 0.0f);
-    if (waiting)
-      squares_[static_cast<std::size_t>(e)] =
-          apply_update(team, value, g, of_expert(waiting->update, s, e), 1, g.data + g.size());
-  };
-  each_expert(r, w, waiting ? backward_scratch(s) : 0, each);
-  if (!waiting) return;
-  for (std::int64_t e = 0; e < s.batch; ++e)
-    *Doubles(waiting->norm2).row(0) += squares_[static_cast<std::size_t>(e)];
+  const Ints offset = r.offset;
+  check_shape(offset, slot(w).batch + 1, 1, "expert_matmul_backward offset");
+  backward(x, dy, w, dx, accumulate, [&](std::int64_t e) {
+    return std::pair<std::int64_t, std::int64_t>(*offset.row(e), *offset.row(e + 1));
+  });
 }
 
 }  // namespace moebius::cpu

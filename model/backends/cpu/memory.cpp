@@ -106,11 +106,9 @@ std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matm
     pack(m.k, m.n, m.rows, Dtype::F32);  // dW += x^T dy
   }
   for (const ParamSlot& s : params.slots()) {
-    shared = std::max(shared, update_scratch(s.batch * s.rows, s.cols));
-    if (s.role == Role::Hidden && s.gradient_offset < 0) {
-      shared = std::max(shared, backward_scratch(s));
-      if (s.batch > 1) local = std::max(local, backward_scratch(s));
-    }
+    std::int64_t& update = Team(options.threads).side_by_side(s.batch) ? local : shared;
+    const bool kept = s.gradient_offset >= 0;
+    update = std::max(update, kept ? update_scratch(s.rows, s.cols) : backward_scratch(s));
     if (s.role != Role::Embedding) continue;
     const std::int64_t gains = ceil_div(tokens, Crew::grain(s.cols)) * s.cols;  // of a norm
     shared = std::max({shared, gains, loss_scratch(tokens, s.rows)});

@@ -247,14 +247,6 @@ std::int64_t update_scratch(std::int64_t rows, std::int64_t cols) {
          ceil_div(rows * cols, kTileElements);
 }
 
-Update of_expert(const Update& update, const ParamSlot& slot, std::int64_t e) {
-  const bool factored = std::holds_alternative<Adafactor>(update.rule);
-  const View second = update.second.empty() ? View{}
-                      : factored            ? update.second.row_range(e, 1)
-                                            : of_expert(update.second, slot, e);
-  return {.rule = update.rule, .first = of_expert(update.first, slot, e), .second = second};
-}
-
 double apply_update(const Team& team, const Floats& w, const Floats& g, const Update& update,
                     float factor, float* memory) {
   if (const auto* rule = std::get_if<AdamW>(&update.rule))
@@ -279,10 +271,11 @@ void Cpu::update(Weight weight, const Update& update, View norm2, double clip) {
   const View w = params_->value(weight), g = gradient(weight).view();
   const ParamSlot& s = slot(weight);
   const float factor = clip_factor(norm2, clip);
-  float* const memory = crew_.shared(update_scratch(w.rows, w.cols));
-  for (std::int64_t e = 0; e < s.batch; ++e)
-    apply_update(crew_, of_expert(w, s, e), of_expert(g, s, e), of_expert(update, s, e), factor,
+  const auto each = [&](const Team& team, std::int64_t e, float* memory) {
+    apply_update(team, of_expert(w, s, e), of_expert(g, s, e), of_expert(update, s, e), factor,
                  memory);
+  };
+  crew_.matrices(s.batch, update_scratch(s.rows, s.cols), each);
 }
 
 void Cpu::update_in_backward(Weight w, const Update& update, View norm2) {

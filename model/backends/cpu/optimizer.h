@@ -12,10 +12,13 @@ double apply_update(const Team& team, const Floats& w, const Floats& g, const Up
                     float factor, float* memory);
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
 
-// The part that belongs to matrix e of a slot of several.
-Update of_expert(const Update& update, const ParamSlot& slot, std::int64_t e);
-inline View of_expert(const View& w, const ParamSlot& slot, std::int64_t e) {
-  return w.row_range(e * slot.rows, slot.rows);
+// The part of a weight, its gradient or its state that belongs to matrix e of a slot of several.
+inline View of_expert(const View& all, const ParamSlot& slot, std::int64_t e) {
+  const std::int64_t rows = all.rows / slot.batch;
+  return all.empty() ? all : all.row_range(e * rows, rows);
+}
+inline Update of_expert(const Update& all, const ParamSlot& slot, std::int64_t e) {
+  return {all.rule, of_expert(all.first, slot, e), of_expert(all.second, slot, e)};
 }
 
 }  // namespace moebius::cpu

@@ -3,38 +3,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
-#include <memory>
-#include <new>
 #include <span>
 
+#include "model/backends/cpu/scratch.h"
 #include "space/base/check.h"
 
 namespace moebius::cpu {
-
-// 64-byte aligned floats that grow on first use and then stay: nothing is allocated from the second
-// step on.
-class Scratch {
- public:
-  // `count` floats of unknown content; the former ones are gone.
-  float* floats(std::int64_t count) {
-    if (count > capacity_) grow(count);
-    return memory_.get();
-  }
-
- private:
-  void grow(std::int64_t count);
-
-  struct Free {
-    void operator()(float* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<float[], Free> memory_;
-  std::int64_t capacity_ = 0;
-};
-
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 // Runs the tiles of a kernel in the arena of the caller. A kernel cuts its work by shape alone and
 // adds up partial results in tile order, so its bits do not depend on the number of threads.
@@ -67,6 +42,11 @@ class Team {
     return std::max<std::int64_t>(1, kElements / std::max<std::int64_t>(1, cols));
   }
 
+  // Whether there are matrices enough for each thread to take whole ones.
+  bool side_by_side(std::int64_t matrices) const {
+    return threads_ == 1 || matrices >= 2 * threads_;
+  }
+
  private:
   static void spread(std::int64_t tiles, const std::function<void(std::int64_t)>& work);
 
@@ -84,6 +64,15 @@ class Crew : public Team {
   Scratch& packing() { return packing_.local(); }
   // Memory of one kernel call, shared by its tiles.
   float* shared(std::int64_t floats) { return shared_.floats(floats); }
+
+  // work(team, i, `floats` of memory) for matrices i in [0, count): side by side, a thread each, or
+  // one after the other by all threads.
+  template <class Work>
+  void matrices(std::int64_t count, std::int64_t floats, const Work& work) {
+    if (side_by_side(count))
+      return run(count, [&](std::int64_t i) { work(Team(1), i, scratch(floats)); });
+    for (std::int64_t i = 0; i < count; ++i) work(*this, i, shared(floats));
+  }
 
  private:
   tbb::enumerable_thread_specific<Scratch> local_, packing_;

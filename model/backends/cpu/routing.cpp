@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <limits>
 #include <span>
 
@@ -19,8 +17,7 @@ std::int64_t token_of(const Groups& groups, std::int64_t g, std::int64_t i) {
 // An integer that orders as (score falling, index rising): larger is better. NaN counts as -1, less
 // than any probability.
 std::uint64_t rank_key(float score, std::int64_t index) {
-  const auto bits = std::bit_cast<std::uint32_t>(std::isnan(score) ? -1.0f : score + 0.0f);
-  const std::uint32_t rising = bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
+  const std::uint32_t rising = static_cast<std::uint32_t>(order_key(score)) ^ 0x80000000u;
   return std::uint64_t{rising} << 32 | (0xffffffffu - static_cast<std::uint32_t>(index));
 }
 std::int64_t index_of(std::uint64_t key) {
