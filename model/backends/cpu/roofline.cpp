@@ -133,7 +133,7 @@ const char* bf16_unit_name() {
 }
 
 double memory_bandwidth(int threads) {
-  constexpr std::int64_t kElements = std::int64_t{32} << 20;  // of an array: 128 MiB
+  constexpr std::int64_t kElements = std::int64_t{64} << 20;  // of an array: 256 MiB
   cpu::Cpu memory(Dtype::F32, 1);
   float* arrays[3];
   for (float*& array : arrays) {
