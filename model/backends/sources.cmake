@@ -12,6 +12,7 @@ target_sources(moebius_model PRIVATE
 
 target_sources(moebius_model PRIVATE
   backends/cpu/amx.cpp
+  backends/cpu/amx_blocks.cpp
   backends/cpu/amx_gemm.cpp
   backends/cpu/amx_pack.cpp
   backends/cpu/attention.cpp

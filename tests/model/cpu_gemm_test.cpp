@@ -117,12 +117,13 @@ TEST(Gemm, TakesPartsOfAPackedFactor) {
   constexpr Dtype kTypes[] = {Dtype::F32, Dtype::BF16};
   each_instruction_set([&] {
     Rng rng(5);
-    for (std::uint64_t i = 0; i < 96; ++i) {
+    for (std::uint64_t i = 0; i < 240; ++i) {
       const Case s = kCases[i % std::size(kCases)];
       const auto flip = [&] { return rng.below(2) == 1; };
       const bool across = flip(), left_across = flip(), accumulate = flip();
       const Dtype type = kTypes[flip()], left_type = kTypes[flip()], operand = kTypes[flip()];
       const Dtype to = kTypes[operand == Dtype::BF16 && flip()];
+      const float scale = flip() ? 1 : 2;
       const std::int64_t m = i % 3 == 0 ? 64 : 1 + static_cast<std::int64_t>(rng.below(70));
       SCOPED_TRACE(fmt::format("case {}: [{}, {}]{} from {}, {}: {} as {} into {}", i, m, s.depth,
                                left_across ? "^T" : "", s.down, s.right, dtype_text(left_type),
@@ -137,14 +138,15 @@ TEST(Gemm, TakesPartsOfAPackedFactor) {
       const cpu::Packed packed =
           cpu::pack(right, operand, memory.floats(cpu::packed_floats(s.rows, s.cols, operand)));
       gemm({a.view, left_across}, packed.from(s.down, s.right), c.view,
-           {.operand = operand, .scale = 2, .accumulate = accumulate}, scratch);
+           {.operand = operand, .scale = scale, .accumulate = accumulate}, scratch);
       const std::vector<double> got = k.read(c.view);
       for (std::int64_t row = 0; row < m; ++row)
         for (std::int64_t j = 0; j < s.width; ++j) {
           double sum = accumulate ? c.at(row, j) : 0, size = std::abs(sum);
           for (std::int64_t d = 0; d < std::min(s.depth, s.rows - s.down); ++d) {
             const std::int64_t y = s.down + d, x = s.right + j;
-            const double term = 2 * as_operand(left_across ? a.at(d, row) : a.at(row, d), operand) *
+            const double term = scale *
+                                as_operand(left_across ? a.at(d, row) : a.at(row, d), operand) *
                                 as_operand(across ? b.at(x, y) : b.at(y, x), operand);
             sum += term;
             size += std::abs(term);
@@ -190,6 +192,10 @@ TEST(Gemm, CutsLargeProducts) {
   for (const Dtype c : {Dtype::F32, Dtype::BF16})
     expect_product({550, 270, 2100, 0, Dtype::F32, Dtype::BF16, c, Dtype::BF16, true, false, false},
                    2);
+  for (const bool transposed : {false, true})
+    expect_product({150, 1100, 1030, 2, Dtype::F32, Dtype::F32, Dtype::F32, Dtype::BF16, transposed,
+                    transposed, false},
+                   3);
 }
 
 TEST(Gemm, GoesPastTheCachesWithTheSameBits) {
@@ -209,11 +215,14 @@ TEST(Gemm, GoesPastTheCachesWithTheSameBits) {
 TEST(Gemm, OfNothingIsZero) {
   Kernels k("cpu", "fp32");
   Scratch scratch;
-  const View a = k.matrix(3, 0), b = k.matrix(0, 5), c = k.matrix(3, 5, 7);
-  gemm(a, b, c, {.accumulate = true}, scratch);
-  EXPECT_EQ(k.read(c), Kernels::constant(15, 7));
-  gemm(a, b, c, {}, scratch);
-  EXPECT_EQ(k.read(c), Kernels::constant(15, 0));
+  for (const Dtype operand : {Dtype::F32, Dtype::BF16})
+    for (const std::int64_t cols : {5, 70}) {
+      const View a = k.matrix(3, 0), b = k.matrix(0, cols), c = k.matrix(3, cols, 7);
+      gemm(a, b, c, {.operand = operand, .accumulate = true}, scratch);
+      EXPECT_EQ(k.read(c), Kernels::constant(3 * cols, 7));
+      gemm(a, b, c, {.operand = operand}, scratch);
+      EXPECT_EQ(k.read(c), Kernels::constant(3 * cols, 0));
+    }
 }
 
 // The bits of a row do not depend on the rows beside it.
