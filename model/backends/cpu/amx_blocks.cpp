@@ -193,8 +193,11 @@ void Blocks::multiply_alone(const Chunk& chunk, const std::byte* b, std::byte* s
     load_sums<Rows, Cols>(chunk.first, sums, 64, kTileBytes, 2 * kTileBytes);
   Fetch target = {c, row_, chunk.lines_each > 0 ? chunk.rows : 0, cols * size_};
   const std::byte* a = chunk.left;
-  for (std::int64_t k = 0; k < chunk.steps; ++k, a += left_.step, b += 2 * kTileBytes) {
-    add_products<Rows, Cols, false>(left_, a, b);
+  const Left left = left_;
+  const bool asks = target.rows > 0 || next_.rows > 0;
+  for (std::int64_t k = 0; k < chunk.steps; ++k, a += left.step, b += 2 * kTileBytes) {
+    add_products<Rows, Cols, false>(left, a, b);
+    if (!asks) continue;
     fetch(target, chunk.lines_each);
     fetch(next_, next_each_);
   }
