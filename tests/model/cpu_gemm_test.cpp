@@ -198,6 +198,16 @@ TEST(Gemm, CutsLargeProducts) {
                    3);
 }
 
+// Sums that are whole at once, that wait once, and that wait with a short rest.
+TEST(Gemm, CutsDeepSums) {
+  for (const std::int64_t depth : {400, 520, 1000})
+    for (const std::int64_t cols : {64, 96, 101, 128})
+      for (const Dtype c : {Dtype::F32, Dtype::BF16})
+        expect_product(
+            {70, cols, depth, 1, Dtype::BF16, Dtype::F32, c, Dtype::BF16, false, false, false},
+            static_cast<std::uint64_t>(depth + cols));
+}
+
 TEST(Gemm, GoesPastTheCachesWithTheSameBits) {
   constexpr std::int64_t kRows = 599, kCols = 528;  // more than a MiB of c
   for (const std::int64_t depth : {40, 1100})       // the sums of the second come in two parts
