@@ -77,9 +77,10 @@ void contribute(Lab& lab, const Weights& w, const std::vector<std::int32_t>& off
 
 void see(Lab& lab) {
   const View sum = lab.kernels().buffer(Dtype::F64, 1, 1);
-  for (int i = 0; i < static_cast<int>(lab.kernels().params().slots().size()); ++i)
+  for (int i = 0; i < static_cast<int>(lab.kernels().params().slots().size()); ++i) {
     lab->squared_norm({i}, sum);
-  lab.show(sum);
+    lab.show(sum);
+  }
   lab.show_gradients();
 }
 
@@ -89,10 +90,10 @@ TEST(CpuGradients, ClearedOnesAreTheSumOfWhatCame) {
       SCOPED_TRACE(contributions);
       const Weights w = declare(lab.kernels());
       lab.kernels().attach();
-      for (int step = 0; step < 2; ++step) {
+      for (const int come : {contributions, contributions, 0}) {
         clear(lab);
-        if (contributions > 0) contribute(lab, w, {0, 0, 40, 40, 70});
-        if (contributions > 1) contribute(lab, w, {0, 10, 10, 10, 70});  // other ones are empty
+        if (come > 0) contribute(lab, w, {0, 0, 40, 40, 70});
+        if (come > 1) contribute(lab, w, {0, 10, 10, 10, 70});  // other ones are empty
         see(lab);
       }
     });

@@ -102,7 +102,6 @@ class Cpu final : public Backend {
                const GemmOptions& options);
   template <class RowsOf>
   void backward(View x, View dy, Weight w, View dx, bool accumulate, const RowsOf& rows_of);
-
   const RotaryTable& rotary(std::int64_t seq, std::int64_t head_dim, double base);
   const std::vector<std::int32_t>& buckets(std::int64_t seq);  // relative bucket by distance
 
@@ -111,7 +110,8 @@ class Cpu final : public Backend {
   const Params* params_ = nullptr;
   std::vector<bool> cleared_;  // by slot: nothing has come since clear_gradients()
   WaitingUpdates waiting_;
-  std::vector<double> squares_;  // by matrix of a slot: its gradient's norm, of updates in backward
+  std::vector<double> squares_;  // by matrix of a slot: the squared norm of its gradient
+  std::vector<std::optional<double>> norms_;  // by slot: their sum, if known
   std::vector<std::span<std::byte>> memory_;
   std::vector<RotaryTable> rotary_;
   std::vector<std::int32_t> buckets_;

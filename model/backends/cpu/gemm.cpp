@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "model/backends/cpu/ahead.h"
 #include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/lanes.h"
 #include "model/backends/cpu/matrix.h"
@@ -21,6 +22,7 @@ namespace moebius::cpu::HWY_NAMESPACE {
 // with AVX2. Narrow products take more rows, or the latency of a sum would show.
 constexpr int kWidth = HWY_TARGET == HWY_AVX3 ? 4 : 2;
 constexpr int height_of(int width) { return 2 * width <= kWidth ? 12 : 6; }
+constexpr int height_below(int height) { return height % 3 == 0 ? height / 3 * 2 : height / 2; }
 static_assert(kPanel % (kWidth * kLanes) == 0 && kLeftPanel % 12 == 0);
 
 // Where sums go.
@@ -67,10 +69,10 @@ struct Rows {
 };
 
 // Rows [i, i + Height) and columns [j, j + Width vectors) of c, from one strip of a panel of b
-// whose rows are `stride` lanes apart.
-template <class Multiply, int Height, int Width>
+// whose rows are `stride` lanes apart. Meanwhile `soon` is asked for, if `Asks`.
+template <class Multiply, int Height, int Width, bool Asks>
 void multiply(const Rows& a, const float* b, std::int64_t stride, std::int64_t depth,
-              const Target& target, std::int64_t i, std::int64_t j) {
+              const Target& target, std::int64_t i, std::int64_t j, Ahead& soon) {
   Vec sum[Height][Width];
 #pragma GCC unroll 12
   for (int y = 0; y < Height; ++y)
@@ -79,7 +81,9 @@ void multiply(const Rows& a, const float* b, std::int64_t stride, std::int64_t d
   for (int y = 0; y < Height; ++y) target.fetch(i + y, j, Width * kLanes);
   const float* left = a.first;
   const std::int64_t row = a.row, lane = a.lane;
+  Ahead ahead = Asks ? soon : Ahead();
   for (std::int64_t k = 0; k < depth; ++k, left += lane, b += stride) {
+    if (Asks && !ahead.done()) ahead.ask();
     Vec right[Width];
 #pragma GCC unroll 4
     for (int x = 0; x < Width; ++x) right[x] = hn::LoadU(kTag, b + x * kLanes);
@@ -90,33 +94,39 @@ void multiply(const Rows& a, const float* b, std::int64_t stride, std::int64_t d
       for (int x = 0; x < Width; ++x) sum[y][x] = Multiply::add(factor, right[x], sum[y][x]);
     }
   }
+  if constexpr (Asks) soon = ahead;
   if (target.c.dtype == Dtype::F32)
     target.put<float>(sum, i, j);
   else
     target.put<Bf16>(sum, i, j);
 }
 
-// The same for all rows [i, c.rows), tallest blocks first: what is left below kHeight rows takes
-// few steps, and few kernels need to be compiled.
+// The same for all rows [i, c.rows), tallest blocks first: what they leave takes few blocks, one
+// where the number of rows is a power of two, and few kernels need to be compiled.
 template <class Multiply, int Width, int Height = height_of(Width)>
 void multiply_rows(const Left& a, const float* b, std::int64_t stride, std::int64_t depth,
-                   const Target& target, std::int64_t i, std::int64_t j) {
+                   const Target& target, std::int64_t i, std::int64_t j, Ahead& soon) {
+  constexpr bool kMost = Width == kWidth && Height == height_of(Width);
   const std::int64_t rows = target.c.rows;
   for (; i + Height <= rows; i += Height) {
     const std::int64_t first = i / kLeftPanel * kLeftPanel;
     const std::int64_t width = round_up(std::min(kLeftPanel, rows - first), kRounding);
     const Rows left = a.row > 0 ? Rows{a.first + i * a.row, a.row, 1}
                                 : Rows{a.first + first * depth + (i - first), 1, width};
-    multiply<Multiply, Height, Width>(left, b, stride, depth, target, i, j);
+    if (kMost && !soon.done())
+      multiply<Multiply, Height, Width, kMost>(left, b, stride, depth, target, i, j, soon);
+    else
+      multiply<Multiply, Height, Width, false>(left, b, stride, depth, target, i, j, soon);
   }
   if constexpr (Height > 1)
-    if (i < rows) multiply_rows<Multiply, Width, Height / 2>(a, b, stride, depth, target, i, j);
+    if (i < rows)
+      multiply_rows<Multiply, Width, height_below(Height)>(a, b, stride, depth, target, i, j, soon);
 }
 
 // Columns [first, first + kPanel) of c: all rows.
 template <class Multiply>
 void multiply_panel(const Left& a, const Right& right, std::int64_t depth, const Target& target,
-                    std::int64_t first) {
+                    std::int64_t first, Ahead& soon) {
   const std::int64_t width = std::min(kPanel, target.c.cols - first);
   const std::int64_t stride = round_up(std::min(kPanel, right.cols - first), kRounding);
   const float* const panel = right.panels + first * right.depth + right.lane * stride;
@@ -124,16 +134,17 @@ void multiply_panel(const Left& a, const Right& right, std::int64_t depth, const
     const float* const b = panel + j;
     switch (std::min<std::int64_t>(kWidth, ceil_div(width - j, kLanes))) {
       case 1:
-        multiply_rows<Multiply, 1>(a, b, stride, depth, target, 0, first + j);
+        multiply_rows<Multiply, 1>(a, b, stride, depth, target, 0, first + j, soon);
         break;
       case 2:
-        multiply_rows<Multiply, 2>(a, b, stride, depth, target, 0, first + j);
+        multiply_rows<Multiply, 2>(a, b, stride, depth, target, 0, first + j, soon);
         break;
       case 3:
-        multiply_rows<Multiply, std::min(3, kWidth)>(a, b, stride, depth, target, 0, first + j);
+        multiply_rows<Multiply, std::min(3, kWidth)>(a, b, stride, depth, target, 0, first + j,
+                                                     soon);
         break;
       default:
-        multiply_rows<Multiply, kWidth>(a, b, stride, depth, target, 0, first + j);
+        multiply_rows<Multiply, kWidth>(a, b, stride, depth, target, 0, first + j, soon);
     }
   }
 }
@@ -160,14 +171,14 @@ std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
 
 // All of c.
 void multiply_panels(const Left& a, const Right& right, std::int64_t depth, const View& c,
-                     const GemmOptions& options) {
+                     const GemmOptions& options, Ahead& soon) {
   const Dtype operand = options.operand;
   const Target target = {c, options.scale, options.accumulate,
                          c.rows * c.ld * size_of(c.dtype) > (1 << 20)};
   const auto panel = operand == Dtype::F32               ? multiply_panel<MultiplyF32>
                      : bf16_unit() == Bf16Unit::Emulated ? multiply_panel<MultiplyBf16>
                                                          : multiply_panel<MultiplyBf16Native>;
-  for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, right, depth, target, j);
+  for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, right, depth, target, j, soon);
 }
 
 Bf16Unit fastest_unit() {
@@ -193,9 +204,8 @@ HWY_EXPORT(multiply_panels);
 std::atomic<Bf16Unit> unit_limit = Bf16Unit::Amx;
 
 constexpr std::int64_t kDepth =
-    1024;  // lanes of a block of the summed dimension: a panel of 256 KiB
-constexpr std::int64_t kStrip = 256;  // columns of b packed at a time: 1 MiB
-constexpr std::int64_t kRows = 960;   // rows of a packed at a time
+    1024;                            // lanes of a block of the summed dimension: a panel of 256 KiB
+constexpr std::int64_t kRows = 960;  // rows of a packed at a time
 
 // Elements of the summed dimension in a block. Sums that end in bf16 must be complete.
 std::int64_t block_depth(Dtype operand, Dtype c, std::int64_t k) {
@@ -230,6 +240,27 @@ Left left_as_is(const View& a, std::int64_t first, Dtype operand) {
           lanes_of(operand, a.ld)};
 }
 
+// Elements [first, last) of the summed dimension, columns [begin, end) of b.
+View part_of(const Factor& b, std::int64_t first, std::int64_t last, std::int64_t begin,
+             std::int64_t end) {
+  if (b.transposed) return b.view.row_range(begin, end - begin).columns(first, last - first);
+  return b.view.row_range(first, last - first).columns(begin, end - begin);
+}
+
+// Weights are far, and so is what does not fit a near cache.
+bool is_far(const View& v) {
+  return v.dtype == Dtype::F32 || v.rows * v.ld * size_of(v.dtype) > (1 << 20);
+}
+
+// What to ask for before a product with b begins: its first panel, or some.
+Ahead beginning_of(const Factor& b, std::int64_t block) {
+  if (b.view.empty()) return {};
+  constexpr std::int64_t kElements = 1 << 16;
+  const std::int64_t depth = std::min(b.rows(), block);
+  const std::int64_t cols = std::max(kPanel, kElements / depth);
+  return Ahead(part_of(b, 0, depth, 0, std::min(b.cols(), cols)));
+}
+
 bool on_amx(Dtype operand) { return operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx; }
 
 }  // namespace
@@ -248,7 +279,7 @@ bool bf16_is_faster() {
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c) {
   if (on_amx(operand)) return amx::gemm_scratch(m, n, k, c);
   const std::int64_t depth = lanes_of(operand, std::min(k, block_depth(operand, c, k)));
-  return depth * (round_up(std::min(m, kRows), 16) + round_up(std::min(n, kStrip), 16));
+  return depth * (round_up(std::min(m, kRows), 16) + round_up(std::min(n, kPanel), 16));
 }
 
 void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& options,
@@ -265,21 +296,25 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
   const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_panels);
   float* const right = scratch.floats(gemm_scratch(m, n, k, operand, c.dtype));
   const std::int64_t block = std::max<std::int64_t>(1, block_depth(operand, c.dtype, k));
+  Ahead next = beginning_of(options.next, block);
   for (std::int64_t first = 0; first < std::max<std::int64_t>(1, k); first += block) {
     const std::int64_t last = std::min(k, first + block), depth = lanes_of(operand, last - first);
     const bool as_is = !a.transposed && lies_in_lanes(a.view, operand, first, last);
-    float* const copy = right + depth * round_up(std::min(n, kStrip), 16);
+    float* const copy = right + depth * round_up(std::min(n, kPanel), 16);
     for (std::int64_t top = 0; top < m; top += as_is ? m : kRows) {
       const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
       const Left left = as_is ? left_as_is(a.view, first, operand)
                               : copy_left(a, {top, bottom, first, last}, operand, copy);
-      for (std::int64_t j = 0; j < n; j += kStrip) {
-        const std::int64_t end = std::min(n, j + kStrip);
+      for (std::int64_t j = 0; j < n; j += kPanel) {
+        const std::int64_t end = std::min(n, j + kPanel);
         panels(b.view, !b.transposed, first, last, j, end, kPanel, operand, right);
+        Ahead own;
+        if (end < n && is_far(b.view))
+          own = Ahead(part_of(b, first, last, end, std::min(n, end + kPanel)));
         GemmOptions part = options;
         part.accumulate = options.accumulate || first > 0;
         multiply(left, {right, 0, depth, end - j}, depth,
-                 c.row_range(top, bottom - top).columns(j, end - j), part);
+                 c.row_range(top, bottom - top).columns(j, end - j), part, own.done() ? next : own);
       }
     }
   }
@@ -319,12 +354,13 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
                        lanes_of(operand, b.rows), b.cols - b.col};
   const bool as_is = !a.transposed && lies_in_lanes(a.view, operand, 0, a.cols());
   float* const copy = as_is ? nullptr : scratch.floats(packed_gemm_scratch(m, c.cols, k, operand));
+  Ahead nothing;
   for (std::int64_t top = 0; top < m; top += as_is ? m : kRows) {
     const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
     const Left left =
         as_is ? left_as_is(a.view, 0, operand) : copy_left(a, {top, bottom, 0, k}, operand, copy);
     HWY_DYNAMIC_DISPATCH(multiply_panels)
-    (left, right, lanes_of(operand, k), c.row_range(top, bottom - top), options);
+    (left, right, lanes_of(operand, k), c.row_range(top, bottom - top), options, nothing);
   }
 }
 

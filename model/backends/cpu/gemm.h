@@ -23,6 +23,8 @@ struct GemmOptions {
   float scale = 1;
   bool accumulate = false;  // c +=; else the former content of c, NaN or not, does not matter
   bool read_soon = true;    // else a large c may go past the caches
+  Factor next = View{};     // right factor of the product that follows, where known: its beginning
+                            // may be asked for meanwhile
 };
 
 // c = scale a b on the calling thread; a: [m, k], b: [k, n], c: [m, n] f32 or bf16.

@@ -8,7 +8,8 @@
 namespace moebius::cpu {
 namespace {
 
-constexpr std::int64_t kColumns = 64;  // columns that a product packs together
+constexpr std::int64_t kColumns = 64;    // columns that a product packs together
+constexpr std::int64_t kNear = 1 << 18;  // elements of a matrix that stays in a near cache
 
 View columns(const View& v, std::int64_t begin, std::int64_t end) {
   return v.columns(begin, end - begin);
@@ -20,10 +21,16 @@ Factor factor_rows(const Factor& f, std::int64_t begin, std::int64_t end) {
   return f.transposed ? transpose(columns(f.view, begin, end)) : rows(f.view, begin, end);
 }
 
+// The matrix behind e of a slot, or an empty one.
+View matrix_after(const View& all, const ParamSlot& s, std::int64_t e) {
+  return e + 1 < s.batch ? of_expert(all, s, e + 1) : View{};
+}
+
 }  // namespace
 
-std::int64_t backward_scratch(const ParamSlot& s) {
-  return s.rows * s.cols + update_scratch(s.rows, s.cols);
+std::int64_t backward_scratch(const ParamSlot& s, bool updates) {
+  const std::int64_t size = s.rows * s.cols;
+  return updates ? size + update_scratch(s.rows, s.cols) : sum_of_squares_scratch(size);
 }
 
 // A router decides by small differences: it is not rounded (2202.08906 section 3).
@@ -57,30 +64,38 @@ void Cpu::backward(View x, View dy, Weight w, View dx, bool accumulate, const Ro
   check_shape(dy, x.rows, s.cols, "matmul_backward dy");
   check_shape(dx, x.rows, s.rows, "matmul_backward dx");
   const auto waiting = waiting_.take(w);
+  const bool near = s.rows * s.cols <= kNear;  // a gradient: its norm costs little now
   const Dtype operand = operand_of(w);
   const GemmOptions of_dx = {.operand = operand, .accumulate = accumulate};
-  const GemmOptions of_dw = {.operand = operand,
-                             .accumulate = !waiting && accumulates(w),
-                             .read_soon = waiting.has_value()};
+  const GemmOptions of_dw = {
+      .operand = operand, .accumulate = !waiting && accumulates(w), .read_soon = waiting || near};
   const auto each = [&](const Team& team, std::int64_t e, float* memory) {
     const auto [first, end] = rows_of(e);
     const View value = of_expert(params_->value(w), s, e);
     const Floats g =
         waiting ? Floats(memory, s.rows, s.cols) : Floats(of_expert(params_->gradient(w), s, e));
     if (first < end) {
+      GemmOptions then = of_dw;
+      then.next = transpose(matrix_after(params_->value(w), s, e));
       product(team, rows(dy, first, end), transpose(value), rows(dx, first, end), of_dx);
-      product(team, transpose(rows(x, first, end)), rows(dy, first, end), g.view(), of_dw);
+      product(team, transpose(rows(x, first, end)), rows(dy, first, end), g.view(), then);
     } else if (!of_dw.accumulate) {
       std::fill_n(g.data, g.size(), 0.0f);
     }
+    double& norm2 = squares_[static_cast<std::size_t>(e)];
     if (waiting)
-      squares_[static_cast<std::size_t>(e)] =
-          apply_update(team, value, g, of_expert(waiting->update, s, e), 1, g.data + g.size());
+      norm2 = apply_update(team, value, g, of_expert(waiting->update, s, e), 1, g.data + g.size());
+    else if (near)
+      norm2 = sum_of_squares(team, g, memory);
   };
-  crew_.matrices(s.batch, waiting ? backward_scratch(s) : 0, each);
-  if (!waiting) return;
-  for (std::int64_t e = 0; e < s.batch; ++e)
-    *Doubles(waiting->norm2).row(0) += squares_[static_cast<std::size_t>(e)];
+  crew_.matrices(s.batch, waiting || near ? backward_scratch(s, waiting.has_value()) : 0, each);
+  if (!waiting && !near) return;
+  double norm2 = 0;
+  for (std::int64_t e = 0; e < s.batch; ++e) norm2 += squares_[static_cast<std::size_t>(e)];
+  if (waiting)
+    *Doubles(waiting->norm2).row(0) += norm2;
+  else
+    norms_.at(static_cast<std::size_t>(w.slot)) = norm2;
 }
 
 void Cpu::matmul(View x, Weight w, View y) {
@@ -106,7 +121,7 @@ void Cpu::expert_matmul(View x, const Routing& r, Weight w, View y) {
     const std::int64_t first = *offset.row(e), end = *offset.row(e + 1);
     if (first < end)
       product(team, rows(x, first, end), of_expert(params_->value(w), s, e), rows(y, first, end),
-              {.operand = operand_});
+              {.operand = operand_, .next = matrix_after(params_->value(w), s, e)});
   });
 }
 

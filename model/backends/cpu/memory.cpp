@@ -68,13 +68,18 @@ void Cpu::bind(const Params& params) {
   std::int64_t matrices = 0;
   for (const ParamSlot& s : params.slots()) matrices = std::max(matrices, s.batch);
   squares_.assign(static_cast<std::size_t>(matrices), 0);
+  norms_.assign(params.slots().size(), std::nullopt);
 }
 
-void Cpu::clear_gradients() { cleared_.assign(cleared_.size(), true); }
+void Cpu::clear_gradients() {
+  cleared_.assign(cleared_.size(), true);
+  norms_.assign(norms_.size(), std::nullopt);
+}
 
 bool Cpu::accumulates(Weight w) {
   const bool fresh = cleared_.at(static_cast<std::size_t>(w.slot));
   cleared_.at(static_cast<std::size_t>(w.slot)) = false;
+  norms_.at(static_cast<std::size_t>(w.slot)).reset();
   return !fresh;
 }
 
@@ -108,7 +113,7 @@ std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matm
   for (const ParamSlot& s : params.slots()) {
     std::int64_t& update = Team(options.threads).side_by_side(s.batch) ? local : shared;
     const bool kept = s.gradient_offset >= 0;
-    update = std::max(update, kept ? update_scratch(s.rows, s.cols) : backward_scratch(s));
+    update = std::max({update, backward_scratch(s, !kept), update_scratch(s.rows, s.cols)});
     if (s.role != Role::Embedding) continue;
     const std::int64_t gains = ceil_div(tokens, Crew::grain(s.cols)) * s.cols;  // of a norm
     shared = std::max({shared, gains, loss_scratch(tokens, s.rows)});

@@ -136,6 +136,7 @@ HWY_EXPORT(update_norm);
 HWY_EXPORT(subtract_update);
 
 constexpr std::int64_t kTileElements = 1 << 16;
+constexpr std::int64_t kChunk = 1 << 14;  // its sum of squares is in f32, the sum of sums in f64
 std::int64_t tile_rows(std::int64_t cols) { return kTileElements / std::min(cols, kTileElements); }
 
 // min(1, clip / sqrt(norm2)); 1 when clip <= 0.
@@ -247,6 +248,16 @@ std::int64_t update_scratch(std::int64_t rows, std::int64_t cols) {
          ceil_div(rows * cols, kTileElements);
 }
 
+std::int64_t sum_of_squares_scratch(std::int64_t count) { return ceil_div(count, kChunk); }
+
+double sum_of_squares(const Team& team, const Floats& g, float* memory) {
+  const auto kernel = HWY_DYNAMIC_DISPATCH(sum_of_squares);
+  team.ranges(g.size(), kChunk, [&](std::int64_t begin, std::int64_t end) {
+    memory[begin / kChunk] = kernel(g.data + begin, end - begin);
+  });
+  return total(memory, sum_of_squares_scratch(g.size()));
+}
+
 double apply_update(const Team& team, const Floats& w, const Floats& g, const Update& update,
                     float factor, float* memory) {
   if (const auto* rule = std::get_if<AdamW>(&update.rule))
@@ -257,14 +268,12 @@ double apply_update(const Team& team, const Floats& w, const Floats& g, const Up
 }
 
 void Cpu::squared_norm(Weight w, View sum) {
-  const Floats g = gradient(w);
-  constexpr std::int64_t kChunk = 1 << 14;  // its sum is in f32, the sum of sums in f64
-  float* const partial = crew_.shared(ceil_div(g.size(), kChunk));
-  const auto kernel = HWY_DYNAMIC_DISPATCH(sum_of_squares);
-  crew_.ranges(g.size(), kChunk, [&](std::int64_t begin, std::int64_t end) {
-    partial[begin / kChunk] = kernel(g.data + begin, end - begin);
-  });
-  *Doubles(sum).row(0) += total(partial, ceil_div(g.size(), kChunk));
+  std::optional<double> norm2 = norms_.at(static_cast<std::size_t>(w.slot));
+  if (!norm2) {
+    const Floats g = gradient(w);
+    norm2 = sum_of_squares(crew_, g, crew_.shared(sum_of_squares_scratch(g.size())));
+  }
+  *Doubles(sum).row(0) += *norm2;
 }
 
 void Cpu::update(Weight weight, const Update& update, View norm2, double clip) {

@@ -12,6 +12,10 @@ double apply_update(const Team& team, const Floats& w, const Floats& g, const Up
                     float factor, float* memory);
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
 
+// Of a dense matrix. `memory`: sum_of_squares_scratch(g.size()) floats.
+double sum_of_squares(const Team& team, const Floats& g, float* memory);
+std::int64_t sum_of_squares_scratch(std::int64_t count);
+
 // The part of a weight, its gradient or its state that belongs to matrix e of a slot of several.
 inline View of_expert(const View& all, const ParamSlot& slot, std::int64_t e) {
   const std::int64_t rows = all.rows / slot.batch;
