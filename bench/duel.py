@@ -5,9 +5,11 @@
 
 block.json is what `moebius export BLOCK` wrote. PyTorch runs with an allocator that keeps its memory (--stock: as
 installed), which it is much faster with. --blis PATH preloads another BLAS. --processes N runs N of each at the same
-time, each on a processor of its own, and adds their tokens/s. --attention compares causal attention alone (moebius bench
-attention, torch_attention.py; --batch, --seq, --heads, --head-dim) in passes per second. Prints one line per run and a summary:
-tokens/s of both, the median of the ratios of neighbouring runs, and the share of the roofline measured in our runs.
+time, each on a processor of its own, and adds their tokens/s. --peer-block BLOCK gives PyTorch another block: one with
+slots (it computes all of them, empty or not) against ours without ("capacity": "none", no pair is dropped). --attention
+compares causal attention alone (moebius bench attention, torch_attention.py; --batch, --seq, --heads, --head-dim) in
+passes per second. Prints one line per run and a summary: tokens/s of both, the median of the ratios of neighbouring runs,
+and the share of the roofline measured in our runs.
 """
 import argparse
 import json
@@ -58,6 +60,7 @@ def quiet(command, environment, processes, tries=4):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("block", nargs="?")
+    parser.add_argument("--peer-block", default="")
     parser.add_argument("--attention", action="store_true")
     parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--head-dim", type=int, default=64)
@@ -86,7 +89,8 @@ def main():
         ours = [options.moebius, "bench", "step", "--model", options.block, f"--micro-batch={options.batch}", *shape,
                 "--optimizer=adamw", f"--precision={options.precision}", "--json"]
         ours += ["--roofline"] if options.processes == 1 else []
-        peer = [options.python, os.path.join(here, "torch_step.py"), options.block, *shape, f"--dtype={options.dtype}"]
+        peer = [options.python, os.path.join(here, "torch_step.py"), options.peer_block or options.block, *shape,
+                f"--dtype={options.dtype}"]
     environment = {} if options.stock else {"GLIBC_TUNABLES": KEEP_MEMORY}
     if options.blis:
         environment["LD_PRELOAD"] = options.blis

@@ -6,6 +6,7 @@
 #include "evaluator/kernel_time.h"
 #include "evaluator/step_time.h"
 #include "model/learner.h"
+#include "model/learner_memory.h"
 #include "model/roofline.h"
 #include "search/options.h"
 #include "search/table.h"
@@ -96,6 +97,29 @@ std::int64_t rows_per_expert(const std::vector<Matmul>& matmuls) {
   return fewest;
 }
 
+// What the experts of a step are planned to do; pairs of a token and an expert.
+struct ExpertWork {
+  double pairs = 0, flops = 0;
+};
+ExpertWork expert_work(const Spec& spec, const Recipe& recipe, std::int64_t vocab) {
+  ExpertWork work;
+  bool inside = false;  // a sub-layer of experts, whose products follow one another
+  for (const Operation& operation :
+       operations(spec, layer_types(), micro_shape(spec, recipe), vocab)) {
+    const auto* m = std::get_if<Matmul>(&operation);
+    if (m == nullptr) continue;
+    const bool experts = m->weight && m->batch > 1;
+    if (experts) {
+      const auto rows = static_cast<double>(m->rows);
+      work.flops += 3 * 2 * rows * static_cast<double>(m->n * m->k);
+      if (!inside) work.pairs += rows;
+    }
+    inside = experts;
+  }
+  const double times = static_cast<double>(recipe.batch) / static_cast<double>(recipe.micro_batch);
+  return {work.pairs * times, work.flops * times};
+}
+
 int run_step(const StepOptions& options) {
   const Block block = load_block(options.model);
   const Recipe recipe = apply(options.recipe, block.recipe);
@@ -118,12 +142,12 @@ int run_step(const StepOptions& options) {
   constexpr std::int64_t kWarmUp = 2;
   const CpuClock cpu(threads);
   std::vector<double> walls, cpus;
-  double loss = 0;
+  StepResult last;
   long faults = 0;
   for (std::int64_t t = 0; t < kWarmUp + options.steps; ++t) {
     if (t == kWarmUp) faults = usage_now().ru_minflt;
     const double wall = wall_seconds(), spent = cpu.seconds();
-    loss = learner.train(inputs, targets, t, kWarmUp + options.steps).loss;
+    last = learner.train(inputs, targets, t, kWarmUp + options.steps);
     if (t < kWarmUp) continue;
     walls.push_back(wall_seconds() - wall);
     cpus.push_back(cpu.seconds() - spent);
@@ -132,7 +156,10 @@ int run_step(const StepOptions& options) {
     std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
     return values[values.size() / 2];
   };
-  const Cost gate = cost(block.spec, layer_types(), recipe, vocab);
+  Cost gate = cost(block.spec, layer_types(), recipe, vocab);
+  const ExpertWork experts = expert_work(block.spec, recipe, vocab);
+  const double dropped = experts.pairs > 0 ? 1 - last.kept / experts.pairs : 0;
+  gate.step_flops -= dropped * experts.flops;  // what is dropped is not computed
   const double step = median(walls), size = static_cast<double>(tokens);
   Json result = {{"model", block.name},
                  {"precision", dtype_text(operand_of(recipe.precision))},
@@ -145,9 +172,9 @@ int run_step(const StepOptions& options) {
                  {"gflops", gate.step_flops / step * 1e-9},
                  {"peak_rss_mb", static_cast<double>(usage_now().ru_maxrss) * 1024e-6},
                  {"minor_faults", (usage_now().ru_minflt - faults) / options.steps},
-                 {"loss", loss}};
+                 {"loss", last.loss}};
   if (const std::int64_t rows = rows_per_expert(learner.memory().matmuls); rows > 0)
-    result["rows_per_expert"] = rows;
+    result.update({{"rows_per_expert", rows}, {"dropped", dropped}});
   if (options.roofline) {
     const Roofline limit = measure(operand_of(recipe.precision), threads);
     result["roofline_step_s"] = limit.seconds(gate, recipe);

@@ -18,6 +18,9 @@ def main():
             check(step[key] > 0, f"{key}: {step[key]}")
         equal(step["tokens_per_step"], 4 * 64, "tokens of a step")
         equal(step["rows_per_expert"], 4 * 64 * 2 // 8, "Top-2 of 8 experts")
+        check(0 <= step["dropped"] < 1, f"dropped: {step['dropped']}")
+        for model in ("glam-ec-nano", "glam-dropless-nano"):
+            equal(line(place, "step", "--model", model, "--steps", 1)["dropped"], 0, f"{model} drops nothing")
         check("rows_per_expert" not in line(place, "step", "--model", "dense-nano", "--steps", 1), "no experts")
         for precision, name in (("fp32", "f32"), ("bf16", "bf16")):
             attention = line(place, "attention", "--seq", 33, "--heads", 2, "--head-dim", 16, "--batch", 1,
