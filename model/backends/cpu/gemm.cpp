@@ -173,8 +173,7 @@ std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
 void multiply_panels(const Left& a, const Right& right, std::int64_t depth, const View& c,
                      const GemmOptions& options, Ahead& soon) {
   const Dtype operand = options.operand;
-  const Target target = {c, options.scale, options.accumulate,
-                         c.rows * c.ld * size_of(c.dtype) > (1 << 20)};
+  const Target target = {c, options.scale, options.accumulate, is_large(c)};
   const auto panel = operand == Dtype::F32               ? multiply_panel<MultiplyF32>
                      : bf16_unit() == Bf16Unit::Emulated ? multiply_panel<MultiplyBf16>
                                                          : multiply_panel<MultiplyBf16Native>;
@@ -240,17 +239,8 @@ Left left_as_is(const View& a, std::int64_t first, Dtype operand) {
           lanes_of(operand, a.ld)};
 }
 
-// Elements [first, last) of the summed dimension, columns [begin, end) of b.
-View part_of(const Factor& b, std::int64_t first, std::int64_t last, std::int64_t begin,
-             std::int64_t end) {
-  if (b.transposed) return b.view.row_range(begin, end - begin).columns(first, last - first);
-  return b.view.row_range(first, last - first).columns(begin, end - begin);
-}
-
 // Weights are far, and so is what does not fit a near cache.
-bool is_far(const View& v) {
-  return v.dtype == Dtype::F32 || v.rows * v.ld * size_of(v.dtype) > (1 << 20);
-}
+bool is_far(const View& v) { return v.dtype == Dtype::F32 || is_large(v); }
 
 // What to ask for before a product with b begins: its first panel, or some.
 Ahead beginning_of(const Factor& b, std::int64_t block) {
@@ -258,7 +248,7 @@ Ahead beginning_of(const Factor& b, std::int64_t block) {
   constexpr std::int64_t kElements = 1 << 16;
   const std::int64_t depth = std::min(b.rows(), block);
   const std::int64_t cols = std::max(kPanel, kElements / depth);
-  return Ahead(part_of(b, 0, depth, 0, std::min(b.cols(), cols)));
+  return Ahead(factor_columns(factor_rows(b, 0, depth), 0, std::min(b.cols(), cols)).view);
 }
 
 bool on_amx(Dtype operand) { return operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx; }
@@ -310,7 +300,8 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
         panels(b.view, !b.transposed, first, last, j, end, kPanel, operand, right);
         Ahead own;
         if (end < n && is_far(b.view))
-          own = Ahead(part_of(b, first, last, end, std::min(n, end + kPanel)));
+          own = Ahead(
+              factor_columns(factor_rows(b, first, last), end, std::min(n, end + kPanel)).view);
         GemmOptions part = options;
         part.accumulate = options.accumulate || first > 0;
         multiply(left, {right, 0, depth, end - j}, depth,

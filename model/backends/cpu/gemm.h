@@ -17,6 +17,14 @@ struct Factor {
   bool transposed;
 };
 inline Factor transpose(const Factor& f) { return {f.view, !f.transposed}; }
+// Rows, columns [begin, end).
+inline Factor factor_rows(const Factor& f, std::int64_t begin, std::int64_t end) {
+  return {f.transposed ? f.view.columns(begin, end - begin) : f.view.row_range(begin, end - begin),
+          f.transposed};
+}
+inline Factor factor_columns(const Factor& f, std::int64_t begin, std::int64_t end) {
+  return transpose(factor_rows(transpose(f), begin, end));
+}
 
 struct GemmOptions {
   Dtype operand = Dtype::F32;  // factors are multiplied as F32, or rounded to BF16; sums are f32

@@ -17,6 +17,9 @@ struct Right {
   std::int64_t lane, depth, cols;
 };
 
+// Does not fit a near cache.
+inline bool is_large(const View& v) { return v.rows * v.ld * size_of(v.dtype) > (1 << 20); }
+
 constexpr std::int64_t kPanel = 64, kLeftPanel = 48;  // columns of b, rows of a transposed
 static_assert(Packed::kStep % kPanel == 0);
 

@@ -10,7 +10,8 @@ namespace moebius::cpu {
 std::int64_t attention_scratch(std::int64_t seq, std::int64_t head_dim, Dtype operand);
 std::int64_t attention_packing(std::int64_t seq, std::int64_t head_dim, Dtype operand);
 std::int64_t loss_scratch(std::int64_t tokens, std::int64_t vocab);
-// Of a weight's update in the backward pass: one matrix's gradient, and what its update takes.
+// Of one matrix in the backward pass: what the norm of its gradient takes, or, where it is updated
+// there, the gradient and what its update takes.
 std::int64_t backward_scratch(const ParamSlot& slot, bool updates);
 
 // The type in which products are multiplied: "fp32", "bf16", or with "auto" the faster one here.

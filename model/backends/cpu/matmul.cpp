@@ -14,13 +14,6 @@ constexpr std::int64_t kNear = 1 << 18;  // elements of a matrix that stays in a
 View columns(const View& v, std::int64_t begin, std::int64_t end) {
   return v.columns(begin, end - begin);
 }
-Factor columns(const Factor& f, std::int64_t begin, std::int64_t end) {
-  return f.transposed ? transpose(rows(f.view, begin, end)) : columns(f.view, begin, end);
-}
-Factor factor_rows(const Factor& f, std::int64_t begin, std::int64_t end) {
-  return f.transposed ? transpose(columns(f.view, begin, end)) : rows(f.view, begin, end);
-}
-
 // The matrix behind e of a slot, or an empty one.
 View matrix_after(const View& all, const ParamSlot& s, std::int64_t e) {
   return e + 1 < s.batch ? of_expert(all, s, e + 1) : View{};
@@ -49,7 +42,7 @@ void Cpu::product(const Team& team, const Factor& a, const Factor& b, const View
   team.ranges(
       side, round_up(ceil_div(side, threads), kColumns), [&](std::int64_t begin, std::int64_t end) {
         if (by_columns)
-          gemm(a, columns(b, begin, end), columns(c, begin, end), options, crew_.packing());
+          gemm(a, factor_columns(b, begin, end), columns(c, begin, end), options, crew_.packing());
         else
           gemm(factor_rows(a, begin, end), b, rows(c, begin, end), options, crew_.packing());
       });
