@@ -6,6 +6,7 @@
 #include <new>
 #include <string_view>
 
+#include "model/instruction_level.h"
 #include "search/args.h"
 #include "search/table.h"
 #include "space/base/text.h"
@@ -47,6 +48,7 @@ constexpr char kReport[] =
 
 int guarded(const std::vector<std::string>& words) {
   try {
+    instruction_level();  // throws where MOEBIUS_LEVEL is wrong, before anything is written
     const int code = words.empty() ? parse_and_run({"--help"}) : parse_and_run(words);
     flush_out();
     return code;

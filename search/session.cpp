@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/instruction_level.h"
 #include "search/progress.h"
 #include "search/version.h"
 #include "space/base/log.h"
@@ -26,9 +27,10 @@ void refuse_elsewhere(const StudyRow& row) {
 }
 
 Json provenance(const DataOptions& data) {
-  return {{"version", version()},      {"revision", git_revision()}, {"cpu", cpu_name()},
-          {"command", command_line()}, {"data", data.data},          {"tokenizer", data.tokenizer},
-          {"vocab", data.vocab}};
+  return {{"version", version()},        {"revision", git_revision()},
+          {"cpu", cpu_name()},           {"instruction_level", instruction_level()},
+          {"command", command_line()},   {"data", data.data},
+          {"tokenizer", data.tokenizer}, {"vocab", data.vocab}};
 }
 
 Json to_json(const std::vector<Baseline>& baselines) {

@@ -1,6 +1,5 @@
 #pragma once
 #include <string>
-#include <vector>
 
 #include "space/base/json.h"
 
@@ -9,7 +8,6 @@ namespace moebius {
 // What this binary is: for `version`, `doctor`, exports and the provenance of studies.
 std::string version();       // "0.1.0"
 std::string git_revision();  // of the source at build time, "+" when it had changes
-std::vector<std::string> instruction_sets();  // of this CPU that the kernels know: "avx2", ..
 std::string cpu_name();
 std::int64_t schema_version();
 Json version_json();

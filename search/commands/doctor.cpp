@@ -1,11 +1,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
 #include "evaluator/memory.h"
 #include "model/catalog.h"
+#include "model/instruction_level.h"
 #include "model/roofline.h"
 #include "search/options.h"
 #include "search/table.h"
@@ -25,7 +27,10 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
        fmt::format("{} ({}), {}, {}", version(), git_revision(),
                    about["compiler"].get<std::string>(), about["build"].get<std::string>())},
       {"cpu", cpu_name()},
-      {"instructions", join(instruction_sets(), " ")},
+      {"instruction level",
+       fmt::format("{}{}; this machine offers {}", instruction_level(),
+                   std::getenv("MOEBIUS_LEVEL") != nullptr ? " (MOEBIUS_LEVEL)" : "",
+                   join(offered_instruction_levels(), ", "))},
       {"threads", fmt::format("{} here; plan: --workers {} --threads 1", threads, threads)},
       {"memory",
        fmt::format("{}, {} free", bytes_text(physical_memory()), bytes_text(free_memory()))},

@@ -9,7 +9,7 @@ Command commands_version() {
   return {"prints what this binary is", [](Args& args) -> std::function<int()> {
             auto json = std::make_shared<bool>(false);
             args.example("moebius version --json");
-            args.flag("--json", *json, "with compiler, libraries, instruction sets and formats");
+            args.flag("--json", *json, "with compiler, libraries, instruction levels and formats");
             return [json] {
               const Json all = version_json();
               print_out(*json ? all.dump(2) + "\n"

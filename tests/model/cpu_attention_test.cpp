@@ -3,12 +3,12 @@
 #include <cmath>
 
 #include "tests/model/cpu_support.h"
-#include "tests/model/instruction_sets.h"
+#include "tests/model/instruction_levels.h"
 
 namespace moebius {
 namespace {
 
-using testing_support::each_instruction_set;
+using testing_support::each_level;
 using testing_support::expect_agreement;
 using testing_support::Lab;
 
@@ -54,7 +54,7 @@ TEST(CpuAttention, AgreesOnEveryInstructionSet) {
   const auto script = [](Lab& lab) { attend(lab, {2, 77, 2, 20}, true); };
   for (const Dtype operand : {Dtype::F32, Dtype::BF16}) {
     const auto expected = testing_support::run(script, "reference", {.operand = operand});
-    each_instruction_set([&] {
+    each_level([&] {
       const auto got = testing_support::run(script, "cpu", {.operand = operand});
       ASSERT_EQ(got.size(), expected.size());
       for (std::size_t i = 0; i < got.size(); ++i)
@@ -74,7 +74,7 @@ TEST(CpuAttention, LogSumIsExactWithBf16Operands) {
     lab.show(lse);
   };
   const auto expected = testing_support::run(script, "reference", {.operand = Dtype::BF16});
-  each_instruction_set([&] {
+  each_level([&] {
     const auto got = testing_support::run(script, "cpu", {.operand = Dtype::BF16});
     for (std::size_t i = 0; i < expected[0].size(); ++i)
       EXPECT_NEAR(got[0][i], expected[0][i], 1e-5 + 5e-7 * std::abs(expected[0][i])) << i;

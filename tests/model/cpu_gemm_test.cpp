@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "space/base/rng.h"
-#include "tests/model/instruction_sets.h"
+#include "tests/model/instruction_levels.h"
 #include "tests/support/kernels.h"
 
 namespace moebius {
@@ -18,7 +18,7 @@ using cpu::Factor;
 using cpu::gemm;
 using cpu::GemmOptions;
 using cpu::Scratch;
-using testing_support::each_instruction_set;
+using testing_support::each_level;
 using testing_support::Kernels;
 using testing_support::to_bf16;
 
@@ -85,7 +85,7 @@ TEST(Gemm, IsTheProductOfRoundedFactors) {
   constexpr std::int64_t kSides[] = {1, 2, 3, 7, 16, 17, 33, 64, 65, 100, 130};
   constexpr std::int64_t kDepths[] = {1, 2, 5, 16, 31, 128, 129, 520, 1030};
   constexpr Dtype kTypes[] = {Dtype::F32, Dtype::BF16};
-  each_instruction_set([&] {
+  each_level([&] {
     Rng rng(3);
     for (std::uint64_t i = 0; i < 60; ++i) {
       Shape s;
@@ -115,7 +115,7 @@ TEST(Gemm, TakesPartsOfAPackedFactor) {
                              {130, 200, 64, 64, 32, 65}, {131, 200, 128, 192, 32, 8},
                              {700, 65, 64, 0, 636, 64},  {15, 129, 0, 128, 32, 1}};
   constexpr Dtype kTypes[] = {Dtype::F32, Dtype::BF16};
-  each_instruction_set([&] {
+  each_level([&] {
     Rng rng(5);
     for (std::uint64_t i = 0; i < 240; ++i) {
       const Case s = kCases[i % std::size(kCases)];
@@ -211,7 +211,7 @@ TEST(Gemm, CutsDeepSums) {
 TEST(Gemm, GoesPastTheCachesWithTheSameBits) {
   constexpr std::int64_t kRows = 599, kCols = 528;  // more than a MiB of c
   for (const std::int64_t depth : {40, 1100})       // the sums of the second come in two parts
-    each_instruction_set([&] {
+    each_level([&] {
       Kernels k("cpu", "fp32");
       Scratch scratch;
       const View a = k.random(kRows, depth, 1), b = k.random(depth, kCols, 2);
@@ -237,7 +237,7 @@ TEST(Gemm, OfNothingIsZero) {
 
 // The bits of a row do not depend on the rows beside it.
 TEST(Gemm, RowsStandAlone) {
-  each_instruction_set([] {
+  each_level([] {
     for (const Dtype operand : {Dtype::F32, Dtype::BF16}) {
       Kernels k("cpu", "fp32");
       Scratch scratch;
@@ -265,7 +265,7 @@ TEST(Gemm, RowsStandAlone) {
 
 // Nearest, ties to even; infinities and NaN stay what they are.
 TEST(Gemm, RoundsToBf16LikeTheDefinition) {
-  each_instruction_set([] {
+  each_level([] {
     Kernels k("cpu", "fp32");
     Scratch scratch;
     std::vector<double> x = Kernels::normals(2000, 1);

@@ -1,10 +1,5 @@
-#include "model/backends/cpu/amx.h"
-
-#if defined(__x86_64__) && defined(__linux__)
 #include <hwy/base.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -26,26 +21,14 @@ struct alignas(64) Configuration {
   std::array<std::uint8_t, 16> rows = {};
 };
 
-// What the calling thread's tiles are configured for, and who wants to keep that.
+// What the calling thread's tiles are configured for, and how many want to keep that.
 struct State {
   std::int64_t rows = 0;
-  int sessions = 0;
+  int holders = 0;
 };
 thread_local State state;
 
-bool permitted() {
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl (Linux 5.16)
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 }  // namespace
-
-bool available() {
-  static const bool yes = __builtin_cpu_supports("amx-bf16") &&
-                          __builtin_cpu_supports("avx512bf16") &&
-                          __builtin_cpu_supports("avx512bw") && permitted();
-  return yes;
-}
 
 void configure(std::int64_t rows) {
   if (state.rows == rows) return;
@@ -65,14 +48,14 @@ void configure(std::int64_t rows) {
 }
 
 void release() {
-  if (state.sessions > 0) return;
+  if (state.holders > 0) return;
   state.rows = 0;
   _tile_release();
 }
 
-Session::Session() { ++state.sessions; }
-Session::~Session() {
-  --state.sessions;
+void hold() { ++state.holders; }
+void let_go() {
+  --state.holders;
   if (state.rows > 0) release();
 }
 
@@ -99,14 +82,3 @@ double multiply_registers(std::int64_t rounds) {
 }  // namespace moebius::cpu::amx
 HWY_POP_ATTRIBUTES
 HWY_DIAGNOSTICS(pop)
-
-#else
-namespace moebius::cpu::amx {
-
-bool available() { return false; }
-Session::Session() = default;
-Session::~Session() = default;
-double multiply_registers(std::int64_t) { return 0; }
-
-}  // namespace moebius::cpu::amx
-#endif

@@ -1,6 +1,5 @@
 #include "model/backends/cpu/amx_blocks.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <hwy/base.h>
 #include <immintrin.h>
 
@@ -357,4 +356,3 @@ void Blocks::multiply(const std::byte* left, std::int64_t i, std::int64_t rows) 
 }  // namespace moebius::cpu::amx
 HWY_POP_ATTRIBUTES
 HWY_DIAGNOSTICS(pop)
-#endif

@@ -1,6 +1,5 @@
 #include "model/backends/cpu/amx.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <hwy/cache_control.h>
 
 #include <algorithm>
@@ -145,8 +144,6 @@ bool goes_past_caches(const View& c, const GemmOptions& o) {
          c.ld % kTile == 0 && reinterpret_cast<std::uintptr_t>(c.data) % 64 == 0;
 }
 
-}  // namespace
-
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {
   const std::int64_t depth = round_up(block_depth(k, c), kDepth);
   const std::int64_t strip = strip_columns(n, depth);
@@ -199,8 +196,8 @@ std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k)
   return depth / 2 * packed_rows(m, depth) + Blocks::sums_bytes(n) / 4;
 }
 
-void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
-          Scratch& scratch) {
+void packed_gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
+                 Scratch& scratch) {
   const std::int64_t m = a.rows(), k = a.cols(), steps = ceil_div(k, kDepth);
   const std::int64_t panel = ceil_div(b.rows, kDepth) * 2 * kTileBytes;
   const bool as_is = k % kDepth == 0 && reads_as_is(a, c.cols);
@@ -215,17 +212,10 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
   release();
 }
 
-}  // namespace moebius::cpu::amx
+}  // namespace
 
-#else
-namespace moebius::cpu::amx {
-
-void gemm(const Factor&, const Factor&, const View&, const GemmOptions&, Scratch&) {}
-std::int64_t gemm_scratch(std::int64_t, std::int64_t, std::int64_t, Dtype) { return 0; }
-void pack(const Factor&, float*) {}
-std::int64_t packed_floats(std::int64_t, std::int64_t) { return 0; }
-void gemm(const Factor&, const Packed&, const View&, const GemmOptions&, Scratch&) {}
-std::int64_t packed_gemm_scratch(std::int64_t, std::int64_t, std::int64_t) { return 0; }
+const Engine kEngine = {gemm,          gemm_scratch, pack,
+                        packed_floats, packed_gemm,  packed_gemm_scratch,
+                        hold,          let_go,       multiply_registers};
 
 }  // namespace moebius::cpu::amx
-#endif

@@ -1,6 +1,5 @@
 #include "model/backends/cpu/amx_pack.h"
 
-#if defined(__x86_64__)
 #include <hwy/base.h>
 #include <immintrin.h>
 
@@ -178,4 +177,3 @@ void pack_right_transposed(const View& b, std::byte* to) {
 }  // namespace moebius::cpu::amx
 HWY_POP_ATTRIBUTES
 HWY_DIAGNOSTICS(pop)
-#endif

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/amx_pack.h"
 
 // The unit's tiles: amx.cpp configures them, amx_blocks.cpp multiplies with them.
@@ -15,7 +16,13 @@ HWY_INLINE void fence() { asm volatile("" ::: "memory"); }
 
 // Tiles for blocks of `rows` rows, at most kBlock: see Configuration.
 void configure(std::int64_t rows);
-// After the products of a call: gives the tiles back, unless a session holds them.
+// After the products of a call: gives the tiles back, unless they are held.
 void release();
+
+// See amx.h.
+void hold();
+void let_go();
+double multiply_registers(std::int64_t rounds);
+extern const Engine kEngine;  // amx_gemm.cpp
 
 }  // namespace moebius::cpu::amx

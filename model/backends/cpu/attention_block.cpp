@@ -4,20 +4,19 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/attention_block.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // 2^x; at most 2^-126 where that is below it, a NaN stays one. Relative error 1e-7, and 4e-6 for
 // what is rounded to bf16. x = k + r, r in [0, 1).
 template <class T>
 HWY_INLINE Vec exp2_of(Vec x) {
 #if HWY_TARGET == HWY_AVX3
-  Vec r;  // x - floor(x)
-  asm("vreduceps $9, %1, %0" : "=v"(r.raw) : "v"(x.raw));
+  const Vec r{_mm512_reduce_ps(x.raw, 9)};  // x - floor(x)
 #else
   x = hn::Max(all(-126.0f), x);  // this order of operands keeps a NaN
   const Vec k = hn::Floor(x), r = hn::Sub(x, k);
@@ -29,8 +28,9 @@ HWY_INLINE Vec exp2_of(Vec x) {
     p = polynomial(r, {0.00189375406f, 0.00894959042f, 0.0558603371f, 0.240141818f, 0.69315449f,
                        0.999999898f});
 #if HWY_TARGET == HWY_AVX3
-  asm("vscalefps %1, %0, %0" : "+v"(p.raw) : "v"(x.raw));  // by 2^floor(x)
-  return p;
+  // By 2^floor(x). With a mask because GCC 12 warns of undefined values in the intrinsic without
+  // one.
+  return Vec{_mm512_maskz_scalef_ps(0xffff, p.raw, x.raw)};
 #else
   const hn::RebindToSigned<Tag> integers;
   const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(integers, k));
@@ -190,28 +190,28 @@ void dot_rows(const View& a, const View& b, float* to) {
   });
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 
-HWY_EXPORT(softmax_block);
-HWY_EXPORT(divide_rows);
-HWY_EXPORT(softmax_block_backward);
-HWY_EXPORT(dot_rows);
-HWY_EXPORT(store_scaled);
+MOEBIUS_EXPORT(softmax_block);
+MOEBIUS_EXPORT(divide_rows);
+MOEBIUS_EXPORT(softmax_block_backward);
+MOEBIUS_EXPORT(dot_rows);
+MOEBIUS_EXPORT(store_scaled);
 
 void softmax_block(const Forward& f, const Floats& lse, float* sums) {
-  HWY_DYNAMIC_DISPATCH(softmax_block)(f, lse, sums);
+  MOEBIUS_DISPATCH(softmax_block)(f, lse, sums);
 }
 void divide_rows(const Floats& from, const float* sums, const View& to) {
-  HWY_DYNAMIC_DISPATCH(divide_rows)(from, sums, to);
+  MOEBIUS_DISPATCH(divide_rows)(from, sums, to);
 }
-void softmax_block_backward(const Backward& b) { HWY_DYNAMIC_DISPATCH(softmax_block_backward)(b); }
-void dot_rows(const View& a, const View& b, float* to) { HWY_DYNAMIC_DISPATCH(dot_rows)(a, b, to); }
+void softmax_block_backward(const Backward& b) { MOEBIUS_DISPATCH(softmax_block_backward)(b); }
+void dot_rows(const View& a, const View& b, float* to) { MOEBIUS_DISPATCH(dot_rows)(a, b, to); }
 void store_scaled(const Floats& from, float factor, const View& to) {
-  HWY_DYNAMIC_DISPATCH(store_scaled)(from, factor, to);
+  MOEBIUS_DISPATCH(store_scaled)(from, factor, to);
 }
 
 }  // namespace moebius::cpu

@@ -2,12 +2,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/dispatch.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // x[t] = table[token[t]] + positions[t mod S] for rows [begin, end).
 void embed_rows(const Ints& token, std::int64_t seq, const Floats& table, const Floats& positions,
@@ -70,17 +70,17 @@ void split_rows(const View& y, const Ints& token, const Floats& weight, const Vi
         [&]<class T>() { split_typed<T>(y, token, weight, dout, dy, dweight, begin, end); });
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(embed_rows);
-HWY_EXPORT(scatter_rows);
-HWY_EXPORT(fold_sequences);
-HWY_EXPORT(split_rows);
+MOEBIUS_EXPORT(embed_rows);
+MOEBIUS_EXPORT(scatter_rows);
+MOEBIUS_EXPORT(fold_sequences);
+MOEBIUS_EXPORT(split_rows);
 
 // Several rows may add to one, so sums are split among threads by columns, never by rows.
 constexpr std::int64_t kColumns = 128;
@@ -97,7 +97,7 @@ void Cpu::embed(View token_view, std::int64_t seq, Weight table_weight, Weight p
   for (std::int64_t t = 0; t < token.rows; ++t)
     MOEBIUS_CHECK(*token.row(t) >= 0 && *token.row(t) < table.rows, "[embed] token {} of {}",
                   *token.row(t), table.rows);
-  const auto kernel = HWY_DYNAMIC_DISPATCH(embed_rows);
+  const auto kernel = MOEBIUS_DISPATCH(embed_rows);
   crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(token, seq, table, positions, x, begin, end);
   });
@@ -109,8 +109,8 @@ void Cpu::embed_backward(View token_view, std::int64_t seq, View dx_view, Weight
   const Floats dx = dx_view, dtable = gradient(table_weight),
                dpositions = gradient(positions_weight);
   check_shape(dx, token.rows, dtable.cols, "embed_backward dx");
-  const auto scatter = HWY_DYNAMIC_DISPATCH(scatter_rows);
-  const auto fold = HWY_DYNAMIC_DISPATCH(fold_sequences);
+  const auto scatter = MOEBIUS_DISPATCH(scatter_rows);
+  const auto fold = MOEBIUS_DISPATCH(fold_sequences);
   crew_.ranges(dx.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
     scatter(dx_view, token, {}, dx.rows, dtable, begin, end);
     if (!dpositions.empty()) fold(dx, seq, dpositions, begin, end);
@@ -132,7 +132,7 @@ void Cpu::gather(View x, const Routing& r, View y) {
 void Cpu::gather_backward(View dy, const Routing& r, View dx_view) {
   const Floats dx = dx_view;
   check_shape(dy, r.token.rows, dx.cols, "gather_backward dy");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(scatter_rows);
+  const auto kernel = MOEBIUS_DISPATCH(scatter_rows);
   crew_.ranges(dx.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
     kernel(dy, r.token, {}, pairs(r), dx, begin, end);
   });
@@ -142,7 +142,7 @@ void Cpu::combine(View y, const Routing& r, View out_view) {
   const Floats out = out_view;
   check_shape(y, r.token.rows, out.cols, "combine y");
   fill(out_view, 0);
-  const auto kernel = HWY_DYNAMIC_DISPATCH(scatter_rows);
+  const auto kernel = MOEBIUS_DISPATCH(scatter_rows);
   crew_.ranges(out.cols, kColumns, [&](std::int64_t begin, std::int64_t end) {
     kernel(y, r.token, r.weight, pairs(r), out, begin, end);
   });
@@ -152,7 +152,7 @@ void Cpu::combine_backward(View y, const Routing& r, View dout, View dy, View dw
   const Floats dweight = dweight_view;
   check_shape(dy, r.token.rows, dout.cols, "combine_backward dy");
   check_shape(dweight, r.token.rows, 1, "combine_backward dweight");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(split_rows);
+  const auto kernel = MOEBIUS_DISPATCH(split_rows);
   crew_.rows(pairs(r), dout.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(y, r.token, r.weight, dout, dy, dweight, begin, end);
   });

@@ -5,12 +5,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/elementwise.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // a(x) and a'(x); only what is used is computed once everything is inlined.
 struct Curve {
@@ -181,18 +181,18 @@ void set_rows(const Floats& y, float value) {
   });
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(multiply_rows);
-HWY_EXPORT(activate_rows);
-HWY_EXPORT(glu_rows);
-HWY_EXPORT(glu_rows_backward);
-HWY_EXPORT(set_rows);
+MOEBIUS_EXPORT(multiply_rows);
+MOEBIUS_EXPORT(activate_rows);
+MOEBIUS_EXPORT(glu_rows);
+MOEBIUS_EXPORT(glu_rows_backward);
+MOEBIUS_EXPORT(set_rows);
 
 template <class T>
 void fill_rows(const Matrix<T>& y, double value) {
@@ -216,7 +216,7 @@ void Cpu::fill(View y, double value) {
 void Cpu::multiply(View x, View y, View product) {
   check_shape(x, product.rows, product.cols, "multiply x");
   check_shape(y, product.rows, product.cols, "multiply y");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(multiply_rows);
+  const auto kernel = MOEBIUS_DISPATCH(multiply_rows);
   crew_.rows(product.rows, product.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(rows(x, begin, end), rows(y, begin, end), rows(product, begin, end));
   });
@@ -225,7 +225,7 @@ void Cpu::multiply(View x, View y, View product) {
 void Cpu::activate(Activation a, View up, View y, View slope) {
   check_shape(up, y.rows, y.cols, "activate up");
   if (!slope.empty()) check_shape(slope, y.rows, y.cols, "activate slope");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(activate_rows);
+  const auto kernel = MOEBIUS_DISPATCH(activate_rows);
   crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(y, begin, end), rows(slope, begin, end));
   });
@@ -234,7 +234,7 @@ void Cpu::activate(Activation a, View up, View y, View slope) {
 void Cpu::glu(Activation a, View up, View gate, View y) {
   check_shape(up, y.rows, y.cols, "glu up");
   check_shape(gate, y.rows, y.cols, "glu gate");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(glu_rows);
+  const auto kernel = MOEBIUS_DISPATCH(glu_rows);
   crew_.rows(y.rows, y.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(y, begin, end));
   });
@@ -242,7 +242,7 @@ void Cpu::glu(Activation a, View up, View gate, View y) {
 
 void Cpu::glu_backward(Activation a, View up, View gate, View dy, View dup, View dgate) {
   for (const View& v : {up, gate, dup, dgate}) check_shape(v, dy.rows, dy.cols, "glu_backward");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(glu_rows_backward);
+  const auto kernel = MOEBIUS_DISPATCH(glu_rows_backward);
   crew_.rows(dy.rows, dy.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(a, rows(up, begin, end), rows(gate, begin, end), rows(dy, begin, end),
            rows(dup, begin, end), rows(dgate, begin, end));

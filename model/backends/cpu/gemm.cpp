@@ -1,22 +1,22 @@
 #include "model/backends/cpu/gemm.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "model/backends/cpu/ahead.h"
 #include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/lanes.h"
 #include "model/backends/cpu/matrix.h"
+#include "model/backends/cpu/processor.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/gemm.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/multiply-inl.h"
 #include "model/backends/cpu/pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // Registers: kHeight x kWidth sums, a row of b and one broadcast: 29 of 32 with AVX-512, 15 of 16
 // with AVX2. Narrow products take more rows, or the latency of a sum would show.
@@ -172,35 +172,22 @@ std::int64_t pack_lines(const View& view, Dtype operand, float* to) {
 // All of c.
 void multiply_panels(const Left& a, const Right& right, std::int64_t depth, const View& c,
                      const GemmOptions& options, Ahead& soon) {
-  const Dtype operand = options.operand;
   const Target target = {c, options.scale, options.accumulate, is_large(c)};
-  const auto panel = operand == Dtype::F32               ? multiply_panel<MultiplyF32>
-                     : bf16_unit() == Bf16Unit::Emulated ? multiply_panel<MultiplyBf16>
-                                                         : multiply_panel<MultiplyBf16Native>;
+  const auto panel =
+      options.operand == Dtype::F32 ? multiply_panel<MultiplyF32> : multiply_panel<MultiplyBf16>;
   for (std::int64_t j = 0; j < c.cols; j += kPanel) panel(a, right, depth, target, j, soon);
 }
 
-Bf16Unit fastest_unit() {
-#if HWY_TARGET == HWY_AVX3
-  if (amx::available()) return Bf16Unit::Amx;
-  if (__builtin_cpu_supports("avx512bf16")) return Bf16Unit::Avx512;
-#endif
-  return Bf16Unit::Emulated;
-}
-
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(fastest_unit);
-HWY_EXPORT(pack_panels);
-HWY_EXPORT(pack_lines);
-HWY_EXPORT(multiply_panels);
-
-std::atomic<Bf16Unit> unit_limit = Bf16Unit::Amx;
+MOEBIUS_EXPORT(pack_panels);
+MOEBIUS_EXPORT(pack_lines);
+MOEBIUS_EXPORT(multiply_panels);
 
 constexpr std::int64_t kDepth =
     1024;                            // lanes of a block of the summed dimension: a panel of 256 KiB
@@ -228,9 +215,9 @@ struct Part {
 Left copy_left(const Factor& a, const Part& p, Dtype operand, float* to) {
   if (!a.transposed) {
     const View part = a.view.row_range(p.top, p.bottom - p.top).columns(p.first, p.last - p.first);
-    return {to, HWY_DYNAMIC_DISPATCH(pack_lines)(part, operand, to)};
+    return {to, MOEBIUS_DISPATCH(pack_lines)(part, operand, to)};
   }
-  HWY_DYNAMIC_DISPATCH(pack_panels)
+  MOEBIUS_DISPATCH(pack_panels)
   (a.view, true, p.first, p.last, p.top, p.bottom, kLeftPanel, operand, to);
   return {to, 0};
 }
@@ -251,23 +238,22 @@ Ahead beginning_of(const Factor& b, std::int64_t block) {
   return Ahead(factor_columns(factor_rows(b, 0, depth), 0, std::min(b.cols(), cols)).view);
 }
 
-bool on_amx(Dtype operand) { return operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx; }
+// Makes products of `operand` where it is not null.
+const amx::Engine* engine_of(Dtype operand) {
+  return operand == Dtype::BF16 ? amx_engine() : nullptr;
+}
 
 }  // namespace
 
-Bf16Unit bf16_unit() { return std::min(HWY_DYNAMIC_DISPATCH(fastest_unit)(), unit_limit.load()); }
-
-void limit_bf16_unit(Bf16Unit most) { unit_limit = most; }
-
-bool bf16_is_faster() {
-#if HWY_ARCH_X86
-  if (bf16_unit() == Bf16Unit::Avx512) return __builtin_cpu_is("amd") != 0;
-#endif
-  return bf16_unit() == Bf16Unit::Amx;
+Session::Session(Dtype operand) : engine_(engine_of(operand)) {
+  if (engine_ != nullptr) engine_->hold();
+}
+Session::~Session() {
+  if (engine_ != nullptr) engine_->let_go();
 }
 
 std::int64_t gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand, Dtype c) {
-  if (on_amx(operand)) return amx::gemm_scratch(m, n, k, c);
+  if (const auto* engine = engine_of(operand)) return engine->gemm_scratch(m, n, k, c);
   const std::int64_t depth = lanes_of(operand, std::min(k, block_depth(operand, c, k)));
   return depth * (round_up(std::min(m, kRows), 16) + round_up(std::min(n, kPanel), 16));
 }
@@ -281,9 +267,9 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
                 dtype_text(c.dtype));
   if (c.empty()) return;
   const Dtype operand = options.operand;
-  if (on_amx(operand)) return amx::gemm(a, b, c, options, scratch);
-  const auto panels = HWY_DYNAMIC_DISPATCH(pack_panels);
-  const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_panels);
+  if (const auto* engine = engine_of(operand)) return engine->gemm(a, b, c, options, scratch);
+  const auto panels = MOEBIUS_DISPATCH(pack_panels);
+  const auto multiply = MOEBIUS_DISPATCH(multiply_panels);
   float* const right = scratch.floats(gemm_scratch(m, n, k, operand, c.dtype));
   const std::int64_t block = std::max<std::int64_t>(1, block_depth(operand, c.dtype, k));
   Ahead next = beginning_of(options.next, block);
@@ -312,21 +298,21 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
 }
 
 std::int64_t packed_floats(std::int64_t k, std::int64_t n, Dtype operand) {
-  if (on_amx(operand)) return amx::packed_floats(k, n);
+  if (const auto* engine = engine_of(operand)) return engine->packed_floats(k, n);
   return round_up(lanes_of(operand, k) * round_up(n, 16), 16);
 }
 
 Packed pack(const Factor& b, Dtype operand, float* memory) {
-  if (on_amx(operand))
-    amx::pack(b, memory);
+  if (const auto* engine = engine_of(operand))
+    engine->pack(b, memory);
   else
-    HWY_DYNAMIC_DISPATCH(pack_panels)
+    MOEBIUS_DISPATCH(pack_panels)
   (b.view, !b.transposed, 0, b.rows(), 0, b.cols(), kPanel, operand, memory);
   return {memory, b.rows(), b.cols(), operand};
 }
 
 std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand) {
-  if (on_amx(operand)) return amx::packed_gemm_scratch(m, n, k);
+  if (const auto* engine = engine_of(operand)) return engine->packed_gemm_scratch(m, n, k);
   return lanes_of(operand, k) * round_up(std::min(m, kRows), 16);
 }
 
@@ -340,7 +326,8 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
                 "[gemm] [{}, {}] x [{}, {}] packed -> [{}, {}]", m, a.cols(), rows, b.cols - b.col,
                 c.rows, c.cols);
   if (c.empty()) return;
-  if (on_amx(operand)) return amx::gemm(a, b, c, options, scratch);
+  if (const auto* engine = engine_of(operand))
+    return engine->packed_gemm(a, b, c, options, scratch);
   const Right right = {b.memory + b.col * lanes_of(operand, b.rows), lanes_of(operand, b.row),
                        lanes_of(operand, b.rows), b.cols - b.col};
   const bool as_is = !a.transposed && lies_in_lanes(a.view, operand, 0, a.cols());
@@ -350,7 +337,7 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
     const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
     const Left left =
         as_is ? left_as_is(a.view, 0, operand) : copy_left(a, {top, bottom, 0, k}, operand, copy);
-    HWY_DYNAMIC_DISPATCH(multiply_panels)
+    MOEBIUS_DISPATCH(multiply_panels)
     (left, right, lanes_of(operand, k), c.row_range(top, bottom - top), options, nothing);
   }
 }

@@ -6,6 +6,10 @@
 
 namespace moebius::cpu {
 
+namespace amx {
+struct Engine;
+}
+
 // A factor of a product, f32 or bf16 as it lies in memory; `transposed` takes its rows as columns.
 struct Factor {
   Factor(const View& view_, bool transposed_ = false)  // NOLINT(google-explicit-constructor)
@@ -73,15 +77,18 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
           Scratch& scratch);
 std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand);
 
-// What multiplies bf16 here; slowest first.
-enum class Bf16Unit { Emulated, Avx512, Amx };
-Bf16Unit bf16_unit();
-// Use nothing faster than `most` from now on: for tests and comparisons.
-void limit_bf16_unit(Bf16Unit most);
+// While one lives, products of this thread leave the unit that makes them configured: for many
+// small ones.
+class Session {
+ public:
+  explicit Session(Dtype operand);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
-// Whether this machine multiplies bf16 faster than f32: with AMX, and with AVX512-BF16 but for
-// Intel's, which takes twice as long for an instruction as for an f32 one (measured).
-bool bf16_is_faster();
+ private:
+  const amx::Engine* const engine_;
+};
 
 // Lanes of `depth` elements of the summed dimension: see pack-inl.h.
 constexpr std::int64_t lanes_of(Dtype operand, std::int64_t depth) {

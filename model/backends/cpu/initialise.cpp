@@ -6,14 +6,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/initialise.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
-
-#include <hwy/contrib/math/math-inl.h>
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 using Tag64 = hn::ScalableTag<double>;
 using TagU64 = hn::RebindToUnsigned<Tag64>;
@@ -78,14 +76,14 @@ void normal_pairs(std::uint64_t key, std::uint64_t first, std::int64_t count, do
   }
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(normal_pairs);
+MOEBIUS_EXPORT(normal_pairs);
 
 // Rounds x, which is known up to `error`. Where that leaves two floats, the shared definition
 // decides: so the result is its result, to the bit, at a sixth of the time.
@@ -103,7 +101,7 @@ void round_to(double x, double error, const ParamSlot& slot, std::uint64_t key, 
 void Cpu::initialise(Weight w, std::uint64_t key) {
   const ParamSlot& s = slot(w);
   float* const to = value(w).data;
-  const auto kernel = HWY_DYNAMIC_DISPATCH(normal_pairs);
+  const auto kernel = MOEBIUS_DISPATCH(normal_pairs);
   // |z| < 8.6, and the vector functions err by less than 4 ulp of their greatest values.
   const double error = 1e-14 * std::abs(s.init.value);
   crew_.ranges(s.size(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {

@@ -5,12 +5,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/loss.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // dz = scale (softmax(z) - onehot(target)) from e = exp(z - max z), in the memory of e: bf16 is
 // written behind what is still to be read.
@@ -48,14 +48,14 @@ void loss_rows(const Floats& z, const Ints& target, float scale, const Doubles& 
   }
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(loss_rows);
+MOEBIUS_EXPORT(loss_rows);
 
 // Rows whose logits are in memory at a time. Those of a byte vocabulary stay in L2 when they are
 // few. Larger ones do not, so then few chunks count, as each packs the table again: as many rows as
@@ -91,7 +91,7 @@ void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double sc
     MOEBIUS_CHECK(*target.row(t) >= 0 && *target.row(t) < table.rows,
                   "[cross_entropy] target {} of {}", *target.row(t), table.rows);
 
-  const auto kernel = HWY_DYNAMIC_DISPATCH(loss_rows);
+  const auto kernel = MOEBIUS_DISPATCH(loss_rows);
   const std::int64_t chunk = chunk_rows(table.rows);
   float* const memory = crew_.shared(loss_scratch(h.rows, table.rows));
   for (std::int64_t first = 0; first < h.rows; first += chunk) {

@@ -1,4 +1,3 @@
-#include <hwy/highway.h>
 #include <sys/mman.h>
 
 #include <cmath>
@@ -7,6 +6,7 @@
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/library.h"
 #include "model/backends/cpu/optimizer.h"
+#include "model/backends/cpu/processor.h"
 
 namespace moebius::cpu {
 namespace {
@@ -19,8 +19,7 @@ std::int64_t sequence_of(const Matmul& m) {
 }  // namespace
 
 Dtype operand_of(const BackendOptions& options) {
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());  // before kernels fetch their functions
-  if (options.precision == "auto") return bf16_is_faster() ? Dtype::BF16 : Dtype::F32;
+  if (options.precision == "auto") return bf16_is_faster(level()) ? Dtype::BF16 : Dtype::F32;
   if (options.precision == "bf16") return Dtype::BF16;
   if (options.precision == "fp32") return Dtype::F32;
   bad_input("precision", "unknown precision of back-end cpu", "auto, bf16, fp32",

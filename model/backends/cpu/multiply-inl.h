@@ -1,6 +1,6 @@
 // Products of lanes (see pack-inl.h), the inner instruction of every product: sum += a b per lane.
-// Included once per instruction set: see foreach_target.h.
-#if defined(MOEBIUS_CPU_MULTIPLY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+// Included once per instruction level: see foreach_level.h.
+#if defined(MOEBIUS_CPU_MULTIPLY_INL_H_) != defined(MOEBIUS_LEVEL_TOGGLE)
 #ifdef MOEBIUS_CPU_MULTIPLY_INL_H_
 #undef MOEBIUS_CPU_MULTIPLY_INL_H_
 #else
@@ -10,7 +10,7 @@
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 struct MultiplyF32 {
   static constexpr double kFlops = 2;  // of a lane
@@ -19,22 +19,16 @@ struct MultiplyF32 {
 struct MultiplyBf16 {
   static constexpr double kFlops = 4;
   static HWY_INLINE Vec add(Vec a, Vec b, Vec sum) {
-    return hn::MulAdd(low_half(a), low_half(b), hn::MulAdd(high_half(a), high_half(b), sum));
-  }
-};
-#if HWY_TARGET == HWY_AVX3
-struct MultiplyBf16Native {  // AVX512-BF16, which this Highway does not know
-  static constexpr double kFlops = 4;
-  static HWY_INLINE Vec add(Vec a, Vec b, Vec sum) {
-    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
-    return sum;
-  }
-};
+#ifdef MOEBIUS_AVX512_BF16
+    return Vec{_mm512_dpbf16_ps(sum.raw, reinterpret_cast<__m512bh>(a.raw),
+                                reinterpret_cast<__m512bh>(b.raw))};
 #else
-using MultiplyBf16Native = MultiplyBf16;
+    return hn::MulAdd(low_half(a), low_half(b), hn::MulAdd(high_half(a), high_half(b), sum));
 #endif
+  }
+};
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
-#endif  // per-target guard
+#endif  // per-level guard

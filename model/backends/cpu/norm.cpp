@@ -4,12 +4,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/norm.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // to += from. -> sum of its squares
 HWY_INLINE float add_and_square(const float* from, float* to, std::int64_t n) {
@@ -114,17 +114,17 @@ void softmax_rows_backward(const Floats& probs, const Floats& dprobs, const Floa
   }
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(norm_rows);
-HWY_EXPORT(norm_rows_backward);
-HWY_EXPORT(softmax_rows);
-HWY_EXPORT(softmax_rows_backward);
+MOEBIUS_EXPORT(norm_rows);
+MOEBIUS_EXPORT(norm_rows_backward);
+MOEBIUS_EXPORT(softmax_rows);
+MOEBIUS_EXPORT(softmax_rows_backward);
 
 }  // namespace
 
@@ -134,7 +134,7 @@ void Cpu::rms_norm(View x_view, View residual_view, Weight gain_weight, View y, 
   check_shape(y, x.rows, x.cols, "rms_norm y");
   check_shape(gain, 1, x.cols, "rms_norm gain");
   check_shape(rstd, x.rows, 1, "rms_norm rstd");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(norm_rows);
+  const auto kernel = MOEBIUS_DISPATCH(norm_rows);
   crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(x.slice(begin, end), residual.slice(begin, end), gain.data, rows(y, begin, end),
            rstd.slice(begin, end));
@@ -149,7 +149,7 @@ void Cpu::rms_norm_backward(View x_view, Weight gain_weight, View rstd_view, Vie
   if (!rounded.empty()) check_shape(rounded, x.rows, x.cols, "rms_norm_backward rounded");
   const std::int64_t tile = Crew::grain(x.cols), tiles = ceil_div(x.rows, tile);
   float* const partial = crew_.shared(tiles * x.cols);  // dgain of each tile, [tiles, D]
-  const auto kernel = HWY_DYNAMIC_DISPATCH(norm_rows_backward);
+  const auto kernel = MOEBIUS_DISPATCH(norm_rows_backward);
   crew_.ranges(x.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     kernel(x.slice(begin, end), gain.data, rstd.slice(begin, end), dy.slice(begin, end),
            dx.slice(begin, end), rows(rounded, begin, end), partial + begin / tile * x.cols);
@@ -162,7 +162,7 @@ void Cpu::rms_norm_backward(View x_view, Weight gain_weight, View rstd_view, Vie
 void Cpu::softmax(View logits_view, View probs_view) {
   const Floats logits = logits_view, probs = probs_view;
   check_shape(probs, logits.rows, logits.cols, "softmax probs");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(softmax_rows);
+  const auto kernel = MOEBIUS_DISPATCH(softmax_rows);
   crew_.rows(probs.rows, 4 * probs.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(logits.slice(begin, end), probs.slice(begin, end));
   });
@@ -171,7 +171,7 @@ void Cpu::softmax(View logits_view, View probs_view) {
 void Cpu::softmax_backward(View probs_view, View dprobs_view, View dlogits_view) {
   const Floats probs = probs_view, dprobs = dprobs_view, dlogits = dlogits_view;
   check_shape(dlogits, probs.rows, probs.cols, "softmax_backward dlogits");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(softmax_rows_backward);
+  const auto kernel = MOEBIUS_DISPATCH(softmax_rows_backward);
   crew_.rows(probs.rows, 4 * probs.cols, [&](std::int64_t begin, std::int64_t end) {
     kernel(probs.slice(begin, end), dprobs.slice(begin, end), dlogits.slice(begin, end));
   });

@@ -6,12 +6,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/optimizer.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // Passes that only read ask for the next page: what the processor fetches by itself stops at its
 // end.
@@ -120,20 +120,20 @@ void subtract_update(const Floats& w, const Floats& g, const float* a, const flo
   }
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(sum_of_squares);
-HWY_EXPORT(adamw_step);
-HWY_EXPORT(square_sums);
-HWY_EXPORT(follow);
-HWY_EXPORT(inverse_roots);
-HWY_EXPORT(update_norm);
-HWY_EXPORT(subtract_update);
+MOEBIUS_EXPORT(sum_of_squares);
+MOEBIUS_EXPORT(adamw_step);
+MOEBIUS_EXPORT(square_sums);
+MOEBIUS_EXPORT(follow);
+MOEBIUS_EXPORT(inverse_roots);
+MOEBIUS_EXPORT(update_norm);
+MOEBIUS_EXPORT(subtract_update);
 
 constexpr std::int64_t kTileElements = 1 << 16;
 constexpr std::int64_t kChunk = 1 << 14;  // its sum of squares is in f32, the sum of sums in f64
@@ -171,7 +171,7 @@ double adamw_step(const Team& team, const Floats& w, const Floats& g, const Floa
   check_shape(v, w.rows, w.cols, "adamw v");
   check_dense(m, "adamw m");
   check_dense(v, "adamw v");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(adamw_step);
+  const auto kernel = MOEBIUS_DISPATCH(adamw_step);
   team.ranges(w.size(), kTileElements, [&](std::int64_t begin, std::int64_t end) {
     sums[begin / kTileElements] = kernel(w.data + begin, g.data + begin, m.data + begin,
                                          v.data + begin, end - begin, factor, o);
@@ -212,9 +212,9 @@ double factored_step(const Team& team, const Floats& w, const Floats& g, const F
   const Floats a(memory, w.rows, 1);
   const Floats b(a.data + w.rows, 1, w.cols), cols(b.data + w.cols, tiles, w.cols);
   float* const squares = cols.data + cols.size();
-  const auto sums = HWY_DYNAMIC_DISPATCH(square_sums);
-  const auto norm = HWY_DYNAMIC_DISPATCH(update_norm);
-  const auto subtract = HWY_DYNAMIC_DISPATCH(subtract_update);
+  const auto sums = MOEBIUS_DISPATCH(square_sums);
+  const auto norm = MOEBIUS_DISPATCH(update_norm);
+  const auto subtract = MOEBIUS_DISPATCH(subtract_update);
   // 1. Sums of the squared gradient.
   team.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     sums(g.slice(begin, end), factor, a.slice(begin, end), cols.row(begin / tile));
@@ -223,8 +223,8 @@ double factored_step(const Team& team, const Floats& w, const Floats& g, const F
   // 2. Running averages.
   for (std::int64_t i = 1; i < tiles; ++i)
     for (std::int64_t j = 0; j < w.cols; ++j) cols.data[j] += cols.row(i)[j];
-  const auto follow = HWY_DYNAMIC_DISPATCH(follow);
-  const auto inverse_roots = HWY_DYNAMIC_DISPATCH(inverse_roots);
+  const auto follow = MOEBIUS_DISPATCH(follow);
+  const auto inverse_roots = MOEBIUS_DISPATCH(inverse_roots);
   const float mean = follow(r.data, a.data, w.rows, w.cols, o) / static_cast<float>(w.rows);
   follow(c.data, cols.data, w.cols, w.rows, o);
   inverse_roots(r.data, w.rows, mean, factor, a.data);
@@ -251,7 +251,7 @@ std::int64_t update_scratch(std::int64_t rows, std::int64_t cols) {
 std::int64_t sum_of_squares_scratch(std::int64_t count) { return ceil_div(count, kChunk); }
 
 double sum_of_squares(const Team& team, const Floats& g, float* memory) {
-  const auto kernel = HWY_DYNAMIC_DISPATCH(sum_of_squares);
+  const auto kernel = MOEBIUS_DISPATCH(sum_of_squares);
   team.ranges(g.size(), kChunk, [&](std::int64_t begin, std::int64_t end) {
     memory[begin / kChunk] = kernel(g.data + begin, end - begin);
   });

@@ -2,8 +2,8 @@
 // bf16 that are neighbours in the summed dimension. In lanes both precisions are one algorithm.
 // Packed factors are panels: [depth][width] lanes, depth along the summed dimension, the width of
 // the last panel rounded up to 16.
-// Included once per instruction set: see foreach_target.h.
-#if defined(MOEBIUS_CPU_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+// Included once per instruction level: see foreach_level.h.
+#if defined(MOEBIUS_CPU_PACK_INL_H_) != defined(MOEBIUS_LEVEL_TOGGLE)
 #ifdef MOEBIUS_CPU_PACK_INL_H_
 #undef MOEBIUS_CPU_PACK_INL_H_
 #else
@@ -14,7 +14,7 @@
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 constexpr std::int64_t kRounding = 16;  // columns of a panel
 
@@ -133,7 +133,7 @@ void pack_typed(const View& view, bool rows_summed, std::int64_t first, std::int
   }
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
-#endif  // per-target guard
+#endif  // per-level guard

@@ -4,12 +4,12 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/position.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 // x = x cosine + swap(x) sine for one head of one row; swap exchanges the two of each pair.
 template <class T>
@@ -94,16 +94,16 @@ void conv_channels_backward(const View& x, std::int64_t seq, const Floats& taps,
   typed(x.dtype, [&]<class T>() { conv_typed_backward<T>(x, seq, taps, dy, dx, dtaps, begin, n); });
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(rotate_row);
-HWY_EXPORT(conv_channels);
-HWY_EXPORT(conv_channels_backward);
+MOEBIUS_EXPORT(rotate_row);
+MOEBIUS_EXPORT(conv_channels);
+MOEBIUS_EXPORT(conv_channels_backward);
 
 constexpr std::int64_t kChannels = 64;  // of one tile: every tile reads all rows
 
@@ -129,7 +129,7 @@ void Cpu::rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool
   MOEBIUS_CHECK(width * heads == x.cols && width % 2 == 0,
                 "[rotate] {} columns of {} heads: the head width must be even", x.cols, heads);
   const RotaryTable& table = rotary(seq, width, base);
-  const auto kernel = HWY_DYNAMIC_DISPATCH(rotate_row);
+  const auto kernel = MOEBIUS_DISPATCH(rotate_row);
   crew_.rows(x.rows, x.cols, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t)
       kernel(table.cosine.data() + t % seq * width, table.sine.data() + t % seq * width,
@@ -141,7 +141,7 @@ void Cpu::causal_conv(View x, std::int64_t seq, Weight taps_weight, View y) {
   const Floats taps = value(taps_weight);
   check_shape(y, x.rows, x.cols, "causal_conv y");
   check_shape(taps, taps.rows, x.cols, "causal_conv taps");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(conv_channels);
+  const auto kernel = MOEBIUS_DISPATCH(conv_channels);
   crew_.ranges(x.cols, kChannels, [&](std::int64_t begin, std::int64_t end) {
     kernel(x, seq, taps, y, begin, end - begin);
   });
@@ -151,7 +151,7 @@ void Cpu::causal_conv_backward(View x, std::int64_t seq, Weight taps_weight, Vie
   const Floats taps = value(taps_weight);
   check_shape(dx, x.rows, x.cols, "causal_conv_backward dx");
   check_shape(dy, x.rows, x.cols, "causal_conv_backward dy");
-  const auto kernel = HWY_DYNAMIC_DISPATCH(conv_channels_backward);
+  const auto kernel = MOEBIUS_DISPATCH(conv_channels_backward);
   const Floats dtaps = gradient(taps_weight);
   crew_.ranges(x.cols, kChannels, [&](std::int64_t begin, std::int64_t end) {
     kernel(x, seq, taps, dy, dx, dtaps, begin, end - begin);

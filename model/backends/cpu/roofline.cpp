@@ -11,16 +11,17 @@
 
 #include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/cpu.h"
+#include "model/backends/cpu/processor.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/roofline.cpp"
 #include <hwy/cache_control.h>
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/multiply-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 constexpr int kSums = 12;  // independent ones: more than the latency of a product
 
@@ -38,11 +39,10 @@ double multiply_registers(std::int64_t rounds, float& sink) {
   return flops_of_lane * static_cast<double>(kLanes * kSums * rounds);
 }
 
-double multiply_lanes(Dtype operand, std::int64_t rounds, float& sink) {
-  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Amx)
-    return amx::multiply_registers(rounds);
-  if (operand == Dtype::BF16 && bf16_unit() == Bf16Unit::Avx512)
-    return multiply_registers<MultiplyBf16Native>(rounds, sink);
+double multiply_lanes([[maybe_unused]] Dtype operand, std::int64_t rounds, float& sink) {
+#ifdef MOEBIUS_AVX512_BF16
+  if (operand == Dtype::BF16) return multiply_registers<MultiplyBf16>(rounds, sink);
+#endif
   return multiply_registers<MultiplyF32>(rounds, sink);
 }
 
@@ -53,16 +53,15 @@ void triad(const float* b, const float* c, float* a, std::int64_t n) {
   hwy::FlushStream();
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace moebius {
-namespace cpu {
+namespace moebius::cpu {
 namespace {
 
-HWY_EXPORT(multiply_lanes);
-HWY_EXPORT(triad);
+MOEBIUS_EXPORT(multiply_lanes);
+MOEBIUS_EXPORT(triad);
 
 constexpr int kRepeats = 7;
 
@@ -108,47 +107,54 @@ double rate(int threads, const std::function<double(int)>& work) {
   return rates[kRepeats / 2];
 }
 
-}  // namespace
-}  // namespace cpu
-
-double peak_flops(Dtype operand, int threads) {
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  const auto kernel = HWY_DYNAMIC_DISPATCH(cpu::multiply_lanes);
+double register_flops(Dtype operand, int threads) {
+  constexpr std::int64_t kRounds = 20'000'000;
+  if (const auto* engine = amx_engine(); engine != nullptr && operand == Dtype::BF16)
+    return rate(threads, [&](int) { return engine->multiply_registers(kRounds); });
+  const auto kernel = MOEBIUS_DISPATCH(multiply_lanes);
   std::vector<float> sinks(static_cast<std::size_t>(threads) * 16);
-  return cpu::rate(threads, [&](int i) {
-    return kernel(operand, 20'000'000, sinks[static_cast<std::size_t>(i) * 16]);
+  return rate(threads, [&](int i) {
+    return kernel(operand, kRounds, sinks[static_cast<std::size_t>(i) * 16]);
   });
 }
 
-const char* bf16_unit_name() {
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  switch (cpu::bf16_unit()) {
-    case cpu::Bf16Unit::Amx:
-      return "AMX";
-    case cpu::Bf16Unit::Avx512:
-      return "AVX512-BF16";
-    default:
-      return "emulated";
-  }
-}
-
-double memory_bandwidth(int threads) {
+double triad_bandwidth(int threads) {
   constexpr std::int64_t kElements = std::int64_t{64} << 20;  // of an array: 256 MiB
-  cpu::Cpu memory(Dtype::F32, 1);
+  Cpu memory(Dtype::F32, 1);
   float* arrays[3];
   for (float*& array : arrays) {
     array = reinterpret_cast<float*>(memory.allocate(kElements * size_of(Dtype::F32)));
     if (array == nullptr) throw std::bad_alloc();
     std::fill_n(array, kElements, 1.0f);
   }
-  const auto kernel = HWY_DYNAMIC_DISPATCH(cpu::triad);
+  const auto kernel = MOEBIUS_DISPATCH(triad);
   const std::int64_t share = kElements / threads / 1024 * 1024;
-  return cpu::rate(threads, [&](int i) {
+  return rate(threads, [&](int i) {
     const std::int64_t first = i * share;
     kernel(arrays[1] + first, arrays[2] + first, arrays[0] + first, share);
     return 12.0 * static_cast<double>(share);
   });
 }
+
+}  // namespace
+}  // namespace moebius::cpu
+
+namespace moebius {
+
+double peak_flops(Dtype operand, int threads) { return cpu::register_flops(operand, threads); }
+
+const char* bf16_unit_name() {
+  switch (cpu::level()) {
+    case cpu::Level::Amx:
+      return "AMX";
+    case cpu::Level::Avx512Bf16:
+      return "AVX512-BF16";
+    default:
+      return "emulated";
+  }
+}
+
+double memory_bandwidth(int threads) { return cpu::triad_bandwidth(threads); }
 
 }  // namespace moebius
 #endif  // HWY_ONCE

@@ -4,11 +4,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/select.cpp"
-#include <hwy/foreach_target.h>  // includes this file once per instruction set
-#include <hwy/highway.h>
+#include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // How many of n keys are above `bar`.
@@ -25,17 +24,17 @@ std::int64_t count_above(const std::int32_t* keys, std::int64_t n, std::int32_t 
   return total;
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace moebius::cpu {
 
-HWY_EXPORT(count_above);
+MOEBIUS_EXPORT(count_above);
 
 void take_best(std::span<const std::int32_t> keys, std::span<std::int32_t> best) {
   if (best.empty()) return;
-  const auto kernel = HWY_DYNAMIC_DISPATCH(count_above);
+  const auto kernel = MOEBIUS_DISPATCH(count_above);
   const auto count = [&](std::int64_t bar) {
     return kernel(keys.data(), std::ssize(keys), static_cast<std::int32_t>(bar));
   };

@@ -1,19 +1,17 @@
-// Vector building blocks of the kernels. Included once per instruction set: see foreach_target.h.
-#if defined(MOEBIUS_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+// Vector building blocks of the kernels. Included once per instruction level: see foreach_level.h.
+#if defined(MOEBIUS_CPU_SIMD_INL_H_) != defined(MOEBIUS_LEVEL_TOGGLE)
 #ifdef MOEBIUS_CPU_SIMD_INL_H_
 #undef MOEBIUS_CPU_SIMD_INL_H_
 #else
 #define MOEBIUS_CPU_SIMD_INL_H_
 #endif
 
-#include <hwy/highway.h>
-
 #include <cstdint>
 
 #include "model/backends/cpu/matrix.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace moebius::cpu::HWY_NAMESPACE {
+namespace moebius::cpu::N_LEVEL {
 
 namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
@@ -45,21 +43,12 @@ using HalfVec = hn::Vec<HalfTag>;
 HWY_INLINE Vec from_bf16(HalfVec halves) {
   return hn::BitCast(kTag, hn::ShiftLeft<16>(hn::PromoteTo(kBits, halves)));
 }
-#if HWY_TARGET == HWY_AVX3
-// AVX512-BF16, which this Highway does not know, rounds in one instruction instead of nine;
-// denormals become zero.
-inline const bool has_native_rounding = __builtin_cpu_supports("avx512bf16") != 0;
-HWY_INLINE HalfVec native_bf16(Vec v) {
-  HalfVec halves;
-  asm("vcvtneps2bf16 %1, %0" : "=v"(halves.raw) : "v"(v.raw));
-  return halves;
-}
+#ifdef MOEBIUS_AVX512_BF16
+// One instruction instead of nine; denormals become zero.
 HWY_INLINE HalfVec to_bf16(Vec v) {
-  return HWY_LIKELY(has_native_rounding) ? native_bf16(v) : hn::TruncateTo(kHalves, rounded(v));
+  return HalfVec{reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v.raw))};
 }
-HWY_INLINE auto bf16_bits(Vec v) {
-  return HWY_LIKELY(has_native_rounding) ? hn::PromoteTo(kBits, native_bf16(v)) : rounded(v);
-}
+HWY_INLINE auto bf16_bits(Vec v) { return hn::PromoteTo(kBits, to_bf16(v)); }
 #else
 HWY_INLINE HalfVec to_bf16(Vec v) { return hn::TruncateTo(kHalves, rounded(v)); }
 HWY_INLINE auto bf16_bits(Vec v) { return rounded(v); }
@@ -235,7 +224,7 @@ HWY_INLINE float maximum(const float* x, std::int64_t n) {
   return max_of(top);
 }
 
-}  // namespace moebius::cpu::HWY_NAMESPACE
+}  // namespace moebius::cpu::N_LEVEL
 HWY_AFTER_NAMESPACE();
 
-#endif  // per-target guard
+#endif  // per-level guard
