@@ -22,6 +22,19 @@ double get(Reader& reader, const char* key) {
 
 }  // namespace
 
+std::string why_diverged(Progress& progress, double loss, double gradient_norm) {
+  constexpr double kSmoothing = 0.95;
+  if (!std::isfinite(loss) || !std::isfinite(gradient_norm))
+    return fmt::format("loss {} with gradient norm {} at step {} of {}", loss, gradient_norm,
+                       progress.step, progress.steps);
+  if (progress.step == 1) progress.first_loss = progress.smoothed_loss = loss;
+  progress.smoothed_loss = kSmoothing * progress.smoothed_loss + (1 - kSmoothing) * loss;
+  if (progress.step * 10 < progress.steps || progress.smoothed_loss <= 2 * progress.first_loss)
+    return "";
+  return fmt::format("smoothed loss {:.3f} at step {} of {}, above twice the first loss {:.3f}",
+                     progress.smoothed_loss, progress.step, progress.steps, progress.first_loss);
+}
+
 Json to_json(const Progress& progress) {
   Json json = {{"steps", progress.steps},
                {"step", progress.step},

@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::int64_t kLivePoints = 48, kCurvePoints = 16, kValidPoints = 8;  // of a run
 constexpr std::int64_t kInterimBatches = 8;
-constexpr double kSmoothing = 0.95;
 
 // Whether step `step` of `steps` (1-based) completes one of `parts` equal parts of the run.
 bool completes_part(std::int64_t step, std::int64_t steps, std::int64_t parts) {
@@ -76,26 +75,11 @@ class Loop {
     progress_.dropped += result.dropped;
     progress_.loss_sum += result.loss;
     ++progress_.loss_count;
-    if (!diverged(result) && completes_part(progress_.step, progress_.steps, kLivePoints)) point();
-  }
-
-  bool diverged(const StepResult& result) {
-    const double loss = result.loss;
-    if (!std::isfinite(loss) || !std::isfinite(result.gradient_norm)) {
-      end(Ending::Diverged, fmt::format("loss {} with gradient norm {} at step {} of {}", loss,
-                                        result.gradient_norm, progress_.step, progress_.steps));
-      return true;
-    }
-    if (progress_.step == 1) progress_.first_loss = progress_.smoothed_loss = loss;
-    progress_.smoothed_loss = kSmoothing * progress_.smoothed_loss + (1 - kSmoothing) * loss;
-    if (progress_.step * 10 < progress_.steps ||
-        progress_.smoothed_loss <= 2 * progress_.first_loss)
-      return false;
-    end(Ending::Diverged,
-        fmt::format("smoothed loss {:.3f} at step {} of {}, above twice the first loss {:.3f}",
-                    progress_.smoothed_loss, progress_.step, progress_.steps,
-                    progress_.first_loss));
-    return true;
+    if (const std::string why = why_diverged(progress_, result.loss, result.gradient_norm);
+        !why.empty())
+      end(Ending::Diverged, why);
+    else if (completes_part(progress_.step, progress_.steps, kLivePoints))
+      point();
   }
 
   void point() {
