@@ -52,6 +52,7 @@ Command commands_doctor() {
           [](Args& args) -> std::function<int()> {
             auto db = std::make_shared<DbOptions>();
             args.example("moebius doctor");
+            args.example("MOEBIUS_LEVEL=avx2 moebius doctor   # a lower instruction level");
             args.option("--db PATH|URL", db->db, "results database to look at");
             return [db] {
               for (const auto& [what, found] : findings(*db))

@@ -29,9 +29,9 @@ def environment():
     return env
 
 
-def run(cwd, *args, code=0, timeout=120, **options):
-    """Runs the binary; its exit code must be `code` (None: any)."""
-    done = subprocess.run([BINARY, *map(str, args)], cwd=cwd, env=environment(),
+def run(cwd, *args, code=0, timeout=120, variables=None, **options):
+    """Runs the binary, with more variables in its environment; its exit code must be `code` (None: any)."""
+    done = subprocess.run([BINARY, *map(str, args)], cwd=cwd, env=environment() | (variables or {}),
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=timeout, **options)
     if code is not None and done.returncode != code:

@@ -50,7 +50,7 @@ TEST(CpuAttention, AgreesForwardAndBackward) {
     each_size([&](const Sizes& s) { expect_agreement([&](Lab& lab) { attend(lab, s, biased); }); });
 }
 
-TEST(CpuAttention, AgreesOnEveryInstructionSet) {
+TEST(CpuAttention, AgreesOnEveryLevel) {
   const auto script = [](Lab& lab) { attend(lab, {2, 77, 2, 20}, true); };
   for (const Dtype operand : {Dtype::F32, Dtype::BF16}) {
     const auto expected = testing_support::run(script, "reference", {.operand = operand});
