@@ -21,13 +21,13 @@ Population parents(const std::vector<const Trial*>& visible, std::size_t size) {
 }
 
 // The best of `entrants` distinct members.
-const Trial& tournament(Population members, std::size_t entrants, Rng& rng) {
+const Trial* tournament(Population members, std::size_t entrants, Rng& rng) {
   const Trial* best = nullptr;
   for (std::size_t i = 0; i < std::min(entrants, members.size()); ++i) {
     std::swap(members[i], members[i + rng.below(members.size() - i)]);
     if (best == nullptr || ranks_before(*members[i], *best)) best = members[i];
   }
-  return *best;
+  return best;
 }
 
 // Regularised evolution. Pruned trials may be parents, ranked behind every finished one; those
@@ -39,12 +39,12 @@ class Evolution : public Sampler {
     const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size / 4));
     const Population members = parents(view.visible, static_cast<std::size_t>(size));
     if (view.index < size || members.empty()) return {view.space.sample(rng), -1, "random"};
-    const Trial& parent = tournament(members, entrants, rng);
-    const Trial& mate = tournament(members, entrants, rng);
+    const Trial* parent = tournament(members, entrants, rng);
+    const Trial* mate = tournament(members, entrants, rng);
     Proposal child;
-    child.parent = parent.number;
+    child.parent = parent->number;
     child.point = view.space.mutate(
-        parent.point, mate.spec_hash == parent.spec_hash ? Point{} : mate.point, rng, child.op);
+        parent->point, mate->spec_hash == parent->spec_hash ? Point{} : mate->point, rng, child.op);
     return child;
   }
 };
