@@ -177,11 +177,12 @@ std::vector<Operation> operations(const Fields& fields, const TokenShape& shape)
   const std::int64_t pairs = expected_pairs(fields, tokens);
   const double rows_bytes = 4 * static_cast<double>(pairs * shape.d_model);  // one [P, D] buffer
   const double tokens_bytes = 4 * static_cast<double>(tokens * shape.d_model);
-  std::vector<Operation> result;
-  result.push_back(Matmul{.rows = tokens, .n = experts, .k = shape.d_model});
-  result.push_back(Pass{.bytes = 12 * static_cast<double>(tokens * experts)});  // softmax, choice
-  result.push_back(Pass{.bytes = 2 * rows_bytes});                              // gather
-  result.push_back(Exchange{.bytes = 2 * rows_bytes});  // to the experts and back
+  std::vector<Operation> result = {
+      Matmul{.rows = tokens, .n = experts, .k = shape.d_model},
+      Pass{.bytes = 12 * static_cast<double>(tokens * experts)},  // softmax, choice
+      Pass{.bytes = 2 * rows_bytes},                              // gather
+      Exchange{.bytes = 2 * rows_bytes},                          // to the experts and back
+  };
   append_hidden(result, pairs, experts, shape.d_model, integer(fields, "d_moe"),
                 hidden_activation(text(fields, "activation")).gated);
   result.push_back(Pass{.bytes = rows_bytes + tokens_bytes});  // combine
