@@ -30,7 +30,7 @@ TEST(Json, NamesLineAndColumnOfSyntaxErrors) {  // B12
       << syntax("{\"a\": 1,}");
   EXPECT_TRUE(syntax("{\n \"a\": x}").starts_with("s.json:2:7: syntax error"));
   EXPECT_TRUE(syntax("{} x").starts_with("s.json:1:4: syntax error"));
-  EXPECT_TRUE(syntax("").starts_with("s.json:1:1: syntax error"));
+  EXPECT_EQ(syntax(""), "s.json:1:1: syntax error: empty; a JSON value is needed");
   EXPECT_TRUE(syntax("{\"a\":1 /* no */}").starts_with("s.json:1:8: syntax error"));
   EXPECT_TRUE(syntax("{'a':1}").starts_with("s.json:1:2: syntax error"));
   EXPECT_TRUE(syntax("[1,\n2").starts_with("s.json:2:2: syntax error")) << syntax("[1,\n2");
