@@ -28,7 +28,7 @@ double number(const Fields& fields, const std::string& name) {
   return *real;
 }
 
-const std::string& text(const Fields& fields, const std::string& name) {
+std::string text(const Fields& fields, const std::string& name) {
   const auto* value = std::get_if<std::string>(&find(fields, name));
   MOEBIUS_CHECK(value != nullptr, "[fields] '{}' is not a text", name);
   return *value;

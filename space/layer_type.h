@@ -21,7 +21,7 @@ using Fields = std::map<std::string, Value>;  // ordered, so that its JSON is ca
 // read.
 std::int64_t integer(const Fields& fields, const std::string& name);
 double number(const Fields& fields, const std::string& name);  // integers widen
-const std::string& text(const Fields& fields, const std::string& name);
+std::string text(const Fields& fields, const std::string& name);
 std::string value_text(const Value& value);
 
 // Tokens of one micro-batch: T = B * S rows.

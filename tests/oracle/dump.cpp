@@ -171,7 +171,7 @@ std::set<std::string> features(const Spec& spec) {
     for (const auto& [name, value] : fields)
       found.insert(fmt::format("{} {} {}", type, name, value_text(value)));
     if (type != "moe") continue;
-    const std::string& group = text(fields, "group");
+    const std::string group = text(fields, "group");
     found.insert(fmt::format("{} in {}", text(fields, "gating"), group.substr(0, group.find(':'))));
   }
   return found;

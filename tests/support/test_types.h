@@ -15,7 +15,7 @@ namespace moebius::testing {
 inline bool gated(const std::string& activation) { return activation.starts_with("gated_"); }
 
 inline double pairs_per_token(const Fields& fields) {
-  const std::string& gating = text(fields, "gating");
+  const std::string gating = text(fields, "gating");
   const double choices = gating == "top2" ? 2 : 1;
   const auto* word = std::get_if<std::string>(&fields.at("capacity"));
   const double capacity = word ? choices : number(fields, "capacity");
@@ -24,7 +24,7 @@ inline double pairs_per_token(const Fields& fields) {
 
 inline std::string why_bad_group(const Fields& fields, const TokenShape& shape) {
   if (std::holds_alternative<std::string>(fields.at("capacity"))) return "";
-  const std::string& group = text(fields, "group");
+  const std::string group = text(fields, "group");
   const std::int64_t tokens = group == "sequence"   ? shape.seq
                               : group == "position" ? shape.batch
                               : group == "batch"    ? shape.tokens()
