@@ -60,6 +60,11 @@ class Lab {
   }
 
   void show(View view) { shown_.push_back(kernels_.read(view)); }
+  // Sums whose terms may cancel: their error counts relative to `size`, which no sum exceeds.
+  void show_sums(View view, double size) {
+    show(view);
+    shown_.back().push_back(size);
+  }
   void show_gradients() {
     for (int i = 0; i < static_cast<int>(kernels_.params().slots().size()); ++i)
       if (kernels_.params().slot({i}).role != Role::State) show(kernels_.params().gradient({i}));
