@@ -6,7 +6,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$root/build
 
-"$root/run" build-tests
+"$root/run" build tests
 for expected in Nehalem:x86-64 Westmere:sse4 Haswell:avx2; do
   processor=${expected%:*} level=${expected#*:}
   emulate=(qemu-x86_64 -cpu "$processor")
