@@ -3,11 +3,12 @@
 
     alternate.py OLD NEW --model dense-110m --precision bf16 [--rounds 7] [--steps 3] [--threads 1]
 
-Every round runs OLD, OLD again and NEW, in a different order each time. What the two runs of OLD
+Every round runs OLD, OLD again and NEW, in each of their six orders in turn. What the two runs of OLD
 differ by is what this machine cannot tell: NEW is called slower only beyond it and beyond 2 %.
-Prints one line: medians of CPU seconds a step, the ratio of OLD's own medians, and NEW / OLD.
+Prints one line: medians and ranges of CPU seconds a step, by how much OLD differs from itself, NEW / OLD.
 """
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -35,9 +36,9 @@ def main():
     sides = [("old", args.old), ("again", args.old), ("new", args.new)]
     seconds = {name: [] for name, _ in sides}
     losses = {name: set() for name, _ in sides}
+    orders = list(itertools.permutations(sides))
     for number in range(args.rounds):
-        first = number % len(sides)
-        for name, binary in sides[first:] + sides[:first]:
+        for name, binary in orders[number % len(orders)]:
             spent, loss = cpu_seconds(binary, args)
             seconds[name].append(spent)
             losses[name].add(loss)
@@ -45,9 +46,10 @@ def main():
     noise = abs(median["again"] / median["old"] - 1)
     ratio = median["new"] / statistics.median(seconds["old"] + seconds["again"])
     same = losses["old"] | losses["again"] == losses["new"]
-    print(f"{args.model} {args.precision}, {args.threads} thread(s), {args.rounds} rounds: "
-          f"old {median['old']:.4f} s, again {median['again']:.4f} s ({noise:.1%} apart), "
-          f"new {median['new']:.4f} s, new / old {ratio:.3f}, "
+    figures = ", ".join(f"{name} {median[name]:.4f} s ({min(values):.4f} to {max(values):.4f})"
+                        for name, values in seconds.items())
+    print(f"{args.model} {args.precision}, {args.threads} thread(s), {args.rounds} rounds: {figures}; "
+          f"old differs from itself by {noise:.1%}, new / old {ratio:.3f}, "
           f"{'slower' if ratio > 1 + max(0.02, noise) else 'not slower'}; "
           f"the loss is {'the same' if same else 'another'}", flush=True)
 

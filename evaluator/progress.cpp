@@ -22,7 +22,7 @@ double get(Reader& reader, const char* key) {
 
 }  // namespace
 
-std::string why_diverged(Progress& progress, double loss, double gradient_norm) {
+std::string take_loss(Progress& progress, double loss, double gradient_norm) {
   constexpr double kSmoothing = 0.95;
   if (!std::isfinite(loss) || !std::isfinite(gradient_norm))
     return fmt::format("loss {} with gradient norm {} at step {} of {}", loss, gradient_norm,

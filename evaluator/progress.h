@@ -23,10 +23,10 @@ struct Progress {
   std::vector<CurvePoint> curve;
 };
 
-// Takes the loss of step `progress.step` into the smoothed one. -> why the run has diverged, "" if
-// it has not: a loss or gradient norm that is not finite, or, once 10 % of the steps are done, a
-// smoothed loss above twice the first.
-std::string why_diverged(Progress& progress, double loss, double gradient_norm);
+// Takes the loss of step `progress.step`, once, into the smoothed one. -> why the run has diverged,
+// "" if it has not: a loss or gradient norm that is not finite, or, once 10 % of the steps are
+// done, a smoothed loss above twice the first.
+std::string take_loss(Progress& progress, double loss, double gradient_norm);
 
 Json to_json(const Progress& progress);
 Progress read_progress(Reader reader);

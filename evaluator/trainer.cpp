@@ -75,7 +75,7 @@ class Loop {
     progress_.dropped += result.dropped;
     progress_.loss_sum += result.loss;
     ++progress_.loss_count;
-    if (const std::string why = why_diverged(progress_, result.loss, result.gradient_norm);
+    if (const std::string why = take_loss(progress_, result.loss, result.gradient_norm);
         !why.empty())
       end(Ending::Diverged, why);
     else if (completes_part(progress_.step, progress_.steps, kLivePoints))

@@ -11,5 +11,7 @@ namespace moebius {
 // The bits of results depend on it.
 std::string instruction_level();
 std::vector<std::string> offered_instruction_levels();
+// Whether MOEBIUS_LEVEL names one.
+bool instruction_level_is_requested();
 
 }  // namespace moebius

@@ -31,12 +31,12 @@ target_sources(moebius_model PRIVATE
   backends/cpu/scratch.cpp
   backends/cpu/select.cpp)
 # What is written for one architecture.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+if(MOEBIUS_X86_64)
   target_sources(moebius_model PRIVATE
-    backends/cpu/amx.cpp
     backends/cpu/amx_blocks.cpp
     backends/cpu/amx_gemm.cpp
     backends/cpu/amx_pack.cpp
+    backends/cpu/amx_tiles.cpp
     backends/cpu/processor_x86.cpp)
 else()
   target_sources(moebius_model PRIVATE backends/cpu/processor_other.cpp)

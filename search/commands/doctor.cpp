@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
@@ -29,7 +28,7 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
       {"cpu", cpu_name()},
       {"instruction level",
        fmt::format("{}{}; this machine offers {}", instruction_level(),
-                   std::getenv("MOEBIUS_LEVEL") != nullptr ? " (MOEBIUS_LEVEL)" : "",
+                   instruction_level_is_requested() ? " (MOEBIUS_LEVEL)" : "",
                    join(offered_instruction_levels(), ", "))},
       {"threads", fmt::format("{} here; plan: --workers {} --threads 1", threads, threads)},
       {"memory",

@@ -8,14 +8,14 @@
 namespace moebius {
 namespace {
 
-// Of given losses: what a run with too high a rate does first, a NaN or a slow rise, depends on the
-// rounding of the machine.
+// Losses are given here, because training does not decide it: what a run with too high a rate shows
+// first, a NaN or a slow rise, depends on the rounding of the machine.
 TEST(Divergence, IsNoticedByTheSmoothedLossAfterATenthOfTheSteps) {
   Progress progress;
   progress.steps = 60;
   const auto next = [&](double loss) {
     ++progress.step;
-    return why_diverged(progress, loss, 1);
+    return take_loss(progress, loss, 1);
   };
   EXPECT_EQ(next(2), "");
   // 2 * 0.95^k + 100 (1 - 0.95^k) is above 4 from k = 1 on: no word of it before step 6.
@@ -27,16 +27,15 @@ TEST(Divergence, OneHighLossIsNone) {
   Progress progress;
   progress.steps = 60;
   for (progress.step = 1; progress.step <= 60; ++progress.step)
-    EXPECT_EQ(why_diverged(progress, progress.step == 30 ? 40 : 2, 1), "") << progress.step;
+    EXPECT_EQ(take_loss(progress, progress.step == 30 ? 40 : 2, 1), "") << progress.step;
 }
 
 TEST(Divergence, IsALossOrGradientThatIsNotFinite) {
   Progress progress;
   progress.steps = 60;
   progress.step = 1;
-  EXPECT_EQ(why_diverged(progress, std::nan(""), 1),
-            "loss nan with gradient norm 1 at step 1 of 60");
-  EXPECT_EQ(why_diverged(progress, 2, std::numeric_limits<double>::infinity()),
+  EXPECT_EQ(take_loss(progress, std::nan(""), 1), "loss nan with gradient norm 1 at step 1 of 60");
+  EXPECT_EQ(take_loss(progress, 2, std::numeric_limits<double>::infinity()),
             "loss 2 with gradient norm inf at step 1 of 60");
 }
 

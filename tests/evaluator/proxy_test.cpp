@@ -196,8 +196,8 @@ TEST_F(Proxy, QualityGateComparesQuartersOfDifferentLengths) {
 
 TEST_F(Proxy, DivergenceIsAnOutcome) {
   Candidate candidate = tiny_candidate(60);
-  candidate.recipe.lr["dense"] =
-      1e30;  // the first update overflows the products of the second step
+  // The first update makes the products of the second step overflow.
+  candidate.recipe.lr["dense"] = 1e30;
   candidate.recipe.clip = 0;
   const Outcome outcome = evaluate(candidate);
   EXPECT_EQ(outcome.ending, Ending::Diverged);

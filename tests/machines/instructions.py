@@ -6,9 +6,10 @@
 A function belongs to the level whose namespace its name holds (model/backends/cpu/level.h), and
 to the baseline where it holds none. All instructions of a level are given back to the assembler,
 which is told what that level has: what it refuses is printed with its function, and the exit status
-is 1. So is a call of a function of a higher level: those are chosen by pointer. Each of --levels
-(all of them by default) must also use what the level below lacks: a check that finds no such
-instruction has not looked at the kernels. Exit status 77: not for x86-64.
+is 1. So it is where a function calls one of a higher level, and where a table of kernels
+(PerLevel) holds one of another level than its place says; other calls by pointer are not seen. Each
+of --levels (all of them by default) must also use what the level below lacks: a check that finds no
+such instruction has not looked at the kernels. Exit status 77: not for x86-64.
 """
 import argparse
 import collections
@@ -38,7 +39,10 @@ REFUSED = re.compile(r"^\{standard input\}:(\d+): Error: (.*)$")
 
 
 def level_of(function):
-    """The highest level that the name holds: a lambda's name holds that of its function."""
+    """The highest level that the name holds, without the types of parameters: a lambda's name holds that
+    of its function, and a template made for a type of a level is called from there alone."""
+    while (shorter := re.sub(r"\([^()]*\)", "", function)) != function:
+        function = shorter
     found = [NAMES.index(name) for name in NAMESPACE.findall(function) if name in LEVELS]
     return NAMES[max(found, default=0)]
 
@@ -76,6 +80,28 @@ def read(binary):
     return found, functions, calls
 
 
+def tables(binary):
+    """-> {table of kernels: [names of the function at each place]}"""
+    symbols = subprocess.run(["readelf", "--symbols", "--wide", binary], check=True, text=True,
+                             capture_output=True).stdout
+    names = re.findall(r"^ *\d+: (\w+) +(\d+) (FUNC|OBJECT) .* (\S+)$", symbols, re.MULTILINE)
+    plain = subprocess.run(["c++filt"], check=True, text=True, capture_output=True,
+                           input="\n".join(name for *_, name in names)).stdout.splitlines()
+    functions = collections.defaultdict(set)
+    found = {}
+    for (address, size, kind, _), name in zip(names, plain):
+        if kind == "FUNC":
+            functions[int(address, 16)].add(name)
+        elif name.endswith("_kernels"):
+            found[name] = (int(address, 16), int(size) // 8)
+    relocations = subprocess.run(["readelf", "--relocs", "--wide", binary], check=True, text=True,
+                                 capture_output=True).stdout
+    pointers = {int(place, 16): int(value, 16) for place, value in
+                re.findall(r"^(\w+) +\w+ R_X86_64_RELATIVE +(\w+)$", relocations, re.MULTILINE)}
+    return {name: [functions[pointers.get(address + 8 * i, 0)] for i in range(size)]
+            for name, (address, size) in found.items()}
+
+
 def refused(instructions, march):
     """-> [(instruction, why)] of what the assembler does not take for `march`."""
     lines = list(instructions)
@@ -104,6 +130,11 @@ def main():
     wrong = collections.defaultdict(set)  # by function
     for caller, callee in calls:
         wrong[caller].add(f"calls {callee} of a higher level")
+    kernels = tables(args.binary)
+    for table, places in kernels.items():
+        for name, held in zip(NAMES, places):
+            if name not in map(level_of, held):
+                wrong[table].add(f"holds {', '.join(held) or 'no function'} at the place of {name}")
     for name, extensions in LEVELS.items():
         below, march = march, march + extensions
         for text, _ in refused(found[name], ""):  # not even with all extensions
@@ -117,13 +148,17 @@ def main():
             blind.append(name)
         print(f"{name:<12} {len(functions[name]):6} functions, {len(found[name]):6} instructions, "
               f"{own:6} of them not at the level below")
+    print(f"{len(kernels)} tables of kernels")
     for function, reasons in sorted(wrong.items()):
-        print(f"in {function}, of level {level_of(function)}: {len(reasons)} misplaced, the first one:\n"
+        print(f"in {function}, of level {level_of(function)}: {len(reasons)} misplaced, one of them:\n"
               f"  {min(reasons)}")
     if wrong:
-        print(f"{len(wrong)} functions with misplaced instructions")
+        print(f"misplaced: {len(wrong)} functions or tables")
     for name in blind:
         print(f"{name} has no instruction of its own: are its kernels in {args.binary}?")
+    if not kernels:
+        blind.append("tables")
+        print(f"no table of kernels in {args.binary}")
     return 1 if wrong or blind else 0
 
 

@@ -1,20 +1,23 @@
 #pragma once
 #include <gtest/gtest.h>
 
-#include "model/backends/cpu/processor.h"
+#include "model/backends/cpu/level.h"
 
 namespace moebius::testing_support {
 
 // Runs body() at every instruction level up to the one in use.
 template <class Body>
 void each_level(const Body& body) {
-  const cpu::Level most = cpu::level();
-  for (int i = 0; i <= static_cast<int>(most); ++i) {
+  struct Restore {
+    cpu::Level most = cpu::level();
+    ~Restore() { cpu::limit_level(most); }
+  };
+  const Restore restore;
+  for (int i = 0; i <= static_cast<int>(restore.most); ++i) {
     cpu::limit_level(static_cast<cpu::Level>(i));
     SCOPED_TRACE(cpu::name_of(cpu::level()));
     body();
   }
-  cpu::limit_level(most);
 }
 
 }  // namespace moebius::testing_support

@@ -4,11 +4,12 @@
 #include "model/backends/cpu/gemm.h"
 
 // Products of bf16 on AMX, the matrix unit of newer Intel processors: registers are tiles of 16
-// rows of 64 bytes, and one instruction multiplies two of them into a third. Beside gemm.cpp,
-// because factors have to lie otherwise.
+// rows of 64 bytes, and one instruction multiplies two of them into a third. They are not in
+// gemm.cpp because factors lie otherwise here.
 namespace moebius::cpu::amx {
 
-// The functions of Level::Amx, reached through this table alone: see amx_engine().
+// The functions of Level::Amx. They are reached through this table alone: amx_engine() in
+// processor.h.
 struct Engine {
   // As those of gemm.h with operand BF16, under the same contract: bits of a row depend on that row
   // alone.
@@ -26,5 +27,7 @@ struct Engine {
   // Multiplies tiles in registers, `rounds` times; -> FLOPs done. For the roofline.
   double (*multiply_registers)(std::int64_t rounds);
 };
+
+extern const Engine kEngine;  // amx_gemm.cpp
 
 }  // namespace moebius::cpu::amx

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
-#include "model/backends/cpu/amx.h"
 #include "model/backends/cpu/amx_pack.h"
 
-// The unit's tiles: amx.cpp configures them, amx_blocks.cpp multiplies with them.
+// Of functions that are compiled for Level::Amx.
+#define MOEBIUS_AMX_ATTRIBUTES "amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"
+
+// The unit's tiles: amx_tiles.cpp configures them, amx_blocks.cpp multiplies with them.
 namespace moebius::cpu::amx {
 
 constexpr std::int64_t kBlock = 2 * kTile;  // rows and columns of sums in registers at a time
@@ -23,6 +25,5 @@ void release();
 void hold();
 void let_go();
 double multiply_registers(std::int64_t rounds);
-extern const Engine kEngine;  // amx_gemm.cpp
 
 }  // namespace moebius::cpu::amx

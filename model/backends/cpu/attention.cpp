@@ -94,7 +94,7 @@ void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias
   const auto scale = static_cast<float>(a.scale);
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
-    const Session session(operand_);
+    const HeldTiles tiles(operand_);
     Desk desk(crew_, attention_scratch(a.seq, a.head_dim, operand_));
     // By falling distance: the keys of a query read consecutive numbers.
     float* const by_distance = desk.take(a.seq + kMargin);
@@ -134,7 +134,7 @@ void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, We
   float* const partial = crew_.shared(a.batch * a.heads * kRelativeBuckets);
   crew_.run(a.batch * a.heads, [&](std::int64_t tile) {
     const Head head = head_of(a, tile);
-    const Session session(operand_);
+    const HeldTiles tiles(operand_);
     const auto all = [&](const View& m) { return head.of(m, 0, a.seq); };
     const bool biased = !bias.empty();
     Desk desk(crew_, attention_scratch(a.seq, a.head_dim, operand_));

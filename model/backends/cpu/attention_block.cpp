@@ -28,8 +28,7 @@ HWY_INLINE Vec exp2_of(Vec x) {
     p = polynomial(r, {0.00189375406f, 0.00894959042f, 0.0558603371f, 0.240141818f, 0.69315449f,
                        0.999999898f});
 #if HWY_TARGET == HWY_AVX3
-  // By 2^floor(x). With a mask because GCC 12 warns of undefined values in the intrinsic without
-  // one.
+  // Times 2^floor(x). The intrinsic without a mask makes GCC 12 warn of undefined values.
   return Vec{_mm512_maskz_scalef_ps(0xffff, p.raw, x.raw)};
 #else
   const hn::RebindToSigned<Tag> integers;

@@ -12,8 +12,8 @@
 
 namespace moebius::cpu {
 
-// The fast back-end: products in f32 or bf16 with f32 sums (gemm.h), passes over memory vectorised
-// for every instruction set that Highway knows. Each family of kernels is one file.
+// The fast back-end: products in f32 or bf16 with f32 sums (gemm.h) and vectorised passes over
+// memory, compiled for every instruction level (level.h). Each family of kernels is one file.
 class Cpu final : public Backend {
  public:
   Cpu(Dtype operand, int threads);

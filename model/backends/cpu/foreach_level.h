@@ -12,15 +12,22 @@
 
 // The targets of Highway that are levels. Others would gain nothing here, or have vectors without
 // a size (SVE).
+#if defined(HWY_TARGETS) && !defined(HWY_DISABLED_TARGETS)
+#error "foreach_level.h has to come before every header of Highway that knows targets"
+#endif
 #define HWY_DISABLED_TARGETS (~(HWY_BASELINE_TARGETS | HWY_SSE4 | HWY_AVX2 | HWY_AVX3))
 #include <hwy/foreach_target.h>  // includes the file for every target but the baseline
 #include <hwy/highway.h>
-// Here because Highway's headers have to come before the level within its AVX3.
+// The inclusion within AVX3 below must find all headers of Highway read for AVX3 already.
 #include <hwy/contrib/math/math-inl.h>
+
+#if HWY_ARCH_X86 && HWY_STATIC_TARGET <= HWY_SSE4
+#error "Levels are chosen when the program runs: build without -march"
+#endif
 
 // AVX-512 with BF16, which Highway 1.0 does not know: its AVX3 and one extension more. The file is
 // included for it before it goes on with AVX3.
-#if HWY_TARGET == HWY_AVX3 && HWY_TARGET != HWY_STATIC_TARGET && !defined(MOEBIUS_AVX512_BF16)
+#if HWY_TARGET == HWY_AVX3 && !defined(MOEBIUS_AVX512_BF16)
 #pragma push_macro("HWY_TARGET_STR")
 #undef HWY_TARGET_STR
 #define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",avx512bf16"
@@ -37,7 +44,8 @@
 #define N_LEVEL HWY_NAMESPACE
 #endif
 
-// For headers that every level includes once: their guards differ from it until then.
+// Headers that every level includes once compare their guard with this toggle: the two differ until
+// the header has been read for the level.
 #ifdef MOEBIUS_LEVEL_TOGGLE
 #undef MOEBIUS_LEVEL_TOGGLE
 #else
@@ -47,13 +55,13 @@
 #if HWY_ONCE && !defined(MOEBIUS_EXPORT)
 #include "model/backends/cpu/level.h"
 
-#if (HWY_TARGETS & HWY_AVX3) && HWY_STATIC_TARGET != HWY_AVX3
+#if HWY_TARGETS & HWY_AVX3
 #define MOEBIUS_CHOOSE_AVX512_BF16(kernel) &N_AVX3_BF16::kernel
 #else
 #define MOEBIUS_CHOOSE_AVX512_BF16(kernel) nullptr
 #endif
 #define MOEBIUS_EXPORT(kernel)                                                         \
-  constexpr Kernels<decltype(&HWY_STATIC_DISPATCH(kernel))> kernel##_kernels {         \
+  constexpr PerLevel<decltype(&HWY_STATIC_DISPATCH(kernel))> kernel##_kernels {         \
     {                                                                                  \
       &HWY_STATIC_DISPATCH(kernel), HWY_CHOOSE_SSE4(kernel), HWY_CHOOSE_AVX2(kernel),  \
           HWY_CHOOSE_AVX3(kernel), MOEBIUS_CHOOSE_AVX512_BF16(kernel)                  \

@@ -217,8 +217,8 @@ Left copy_left(const Factor& a, const Part& p, Dtype operand, float* to) {
     const View part = a.view.row_range(p.top, p.bottom - p.top).columns(p.first, p.last - p.first);
     return {to, MOEBIUS_DISPATCH(pack_lines)(part, operand, to)};
   }
-  MOEBIUS_DISPATCH(pack_panels)
-  (a.view, true, p.first, p.last, p.top, p.bottom, kLeftPanel, operand, to);
+  const auto panels = MOEBIUS_DISPATCH(pack_panels);
+  panels(a.view, true, p.first, p.last, p.top, p.bottom, kLeftPanel, operand, to);
   return {to, 0};
 }
 Left left_as_is(const View& a, std::int64_t first, Dtype operand) {
@@ -238,17 +238,17 @@ Ahead beginning_of(const Factor& b, std::int64_t block) {
   return Ahead(factor_columns(factor_rows(b, 0, depth), 0, std::min(b.cols(), cols)).view);
 }
 
-// Makes products of `operand` where it is not null.
+// What makes products of `operand` instead of the kernels here; null where they do.
 const amx::Engine* engine_of(Dtype operand) {
   return operand == Dtype::BF16 ? amx_engine() : nullptr;
 }
 
 }  // namespace
 
-Session::Session(Dtype operand) : engine_(engine_of(operand)) {
+HeldTiles::HeldTiles(Dtype operand) : engine_(engine_of(operand)) {
   if (engine_ != nullptr) engine_->hold();
 }
-Session::~Session() {
+HeldTiles::~HeldTiles() {
   if (engine_ != nullptr) engine_->let_go();
 }
 
@@ -303,11 +303,11 @@ std::int64_t packed_floats(std::int64_t k, std::int64_t n, Dtype operand) {
 }
 
 Packed pack(const Factor& b, Dtype operand, float* memory) {
+  const auto panels = MOEBIUS_DISPATCH(pack_panels);
   if (const auto* engine = engine_of(operand))
     engine->pack(b, memory);
   else
-    MOEBIUS_DISPATCH(pack_panels)
-  (b.view, !b.transposed, 0, b.rows(), 0, b.cols(), kPanel, operand, memory);
+    panels(b.view, !b.transposed, 0, b.rows(), 0, b.cols(), kPanel, operand, memory);
   return {memory, b.rows(), b.cols(), operand};
 }
 
@@ -332,13 +332,13 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
                        lanes_of(operand, b.rows), b.cols - b.col};
   const bool as_is = !a.transposed && lies_in_lanes(a.view, operand, 0, a.cols());
   float* const copy = as_is ? nullptr : scratch.floats(packed_gemm_scratch(m, c.cols, k, operand));
+  const auto multiply = MOEBIUS_DISPATCH(multiply_panels);
   Ahead nothing;
   for (std::int64_t top = 0; top < m; top += as_is ? m : kRows) {
     const std::int64_t bottom = as_is ? m : std::min(m, top + kRows);
     const Left left =
         as_is ? left_as_is(a.view, 0, operand) : copy_left(a, {top, bottom, 0, k}, operand, copy);
-    MOEBIUS_DISPATCH(multiply_panels)
-    (left, right, lanes_of(operand, k), c.row_range(top, bottom - top), options, nothing);
+    multiply(left, right, lanes_of(operand, k), c.row_range(top, bottom - top), options, nothing);
   }
 }
 

@@ -77,14 +77,14 @@ void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& op
           Scratch& scratch);
 std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand);
 
-// While one lives, products of this thread leave the unit that makes them configured: for many
-// small ones.
-class Session {
+// While one lives, small products of this thread leave AMX's tiles configured. It does nothing at
+// other levels and for other operands.
+class HeldTiles {
  public:
-  explicit Session(Dtype operand);
-  ~Session();
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  explicit HeldTiles(Dtype operand);
+  ~HeldTiles();
+  HeldTiles(const HeldTiles&) = delete;
+  HeldTiles& operator=(const HeldTiles&) = delete;
 
  private:
   const amx::Engine* const engine_;

@@ -18,11 +18,16 @@ constexpr std::array kLevels = {Level::Baseline, Level::Sse4,       Level::Avx2,
 
 std::atomic<Level> most_allowed = kLevels.back();
 
+std::string requested() {
+  const char* const value = std::getenv(kVariable);
+  return value == nullptr ? "" : value;
+}
+
 Level chosen_level() {
-  const char* const wanted = std::getenv(kVariable);
-  if (wanted == nullptr || *wanted == '\0') return offered_level();
+  const std::string wanted = requested();
+  if (wanted.empty()) return offered_level();
   for (const Level level : kLevels)
-    if (level <= offered_level() && std::string(wanted) == name_of(level)) return level;
+    if (level <= offered_level() && wanted == name_of(level)) return level;
   bad_input(kVariable, "this machine offers no such instruction level",
             join(offered_instruction_levels(), ", "), wanted);
 }
@@ -57,6 +62,8 @@ void limit_level(Level most) { most_allowed = most; }
 }  // namespace cpu
 
 std::string instruction_level() { return cpu::name_of(cpu::level()); }
+
+bool instruction_level_is_requested() { return !cpu::requested().empty(); }
 
 std::vector<std::string> offered_instruction_levels() {
   std::vector<std::string> names;

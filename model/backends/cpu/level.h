@@ -9,7 +9,8 @@
 namespace moebius::cpu {
 
 // Each one has the instructions of those before it. Baseline is what every processor of the
-// architecture runs: SSE2 on x86-64, NEON on arm64, which has no other level.
+// architecture runs. On arm64, which has no other level, it is NEON. On x86-64 it is scalar code
+// with Highway 1.0 (Debian 12) and SSE2 with newer ones (Debian 13), whose bits differ.
 enum class Level { Baseline, Sse4, Avx2, Avx512, Avx512Bf16, Amx };
 
 const char* name_of(Level level);  // "x86-64" or "arm64", "sse4", "avx2", "avx512", ..
@@ -20,15 +21,17 @@ Level level();
 // Use nothing above `most` from now on: for tests. Only while no kernel runs.
 void limit_level(Level most);
 
-// A kernel as each level compiles it, null where a level has no code of its own. AMX has an engine
-// for products (amx.h) and otherwise the kernels of the level before.
+// A kernel as each level compiles it, null where a level has no code of its own: the one below
+// serves it. AMX has an engine for products (amx.h) and otherwise the kernels of the level below.
 template <class Kernel>
-struct Kernels {
-  std::array<Kernel, 5> of;
+struct PerLevel {
+  static constexpr auto kLevels = static_cast<std::size_t>(Level::Amx);
+  std::array<Kernel, kLevels> of;
 
   Kernel get() const {
-    const Kernel kernel = of[static_cast<std::size_t>(std::min(level(), Level::Avx512Bf16))];
-    return kernel != nullptr ? kernel : of[0];
+    std::size_t i = std::min(static_cast<std::size_t>(level()), kLevels - 1);
+    while (of[i] == nullptr) --i;  // the baseline has every kernel
+    return of[i];
   }
 };
 

@@ -9,7 +9,8 @@ struct Engine;
 }
 
 extern const char* const kBaselineName;  // of Level::Baseline
-// The highest level that this processor has and its system lets this process use.
+// The highest level that this processor has and its system lets this process use. Where the
+// processor has AMX, the first call asks Linux for its tiles.
 Level offered_level();
 // What multiplies bf16 at Level::Amx; null below it.
 const amx::Engine* amx_engine();

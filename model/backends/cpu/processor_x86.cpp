@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "model/backends/cpu/amx_tiles.h"
+#include "model/backends/cpu/amx.h"
 
 namespace moebius::cpu {
 namespace {
@@ -15,7 +15,7 @@ bool tiles_are_permitted() {
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-// Highway knows what it compiles its targets with.
+// Highway asks for exactly the features that its targets are compiled with.
 Level detected_level() {
   const auto targets = hwy::SupportedTargets();
   if ((targets & HWY_SSE4) == 0) return Level::Baseline;

@@ -1,5 +1,6 @@
 #include "model/roofline.h"
 
+#include <hwy/cache_control.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -15,7 +16,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/roofline.cpp"
-#include <hwy/cache_control.h>
 #include "model/backends/cpu/foreach_level.h"  // includes this file once per instruction level
 
 #include "model/backends/cpu/multiply-inl.h"

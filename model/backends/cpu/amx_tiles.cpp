@@ -1,15 +1,15 @@
+#include "model/backends/cpu/amx_tiles.h"
+
 #include <hwy/base.h>
 #include <immintrin.h>
 
 #include <algorithm>
 #include <array>
 
-#include "model/backends/cpu/amx_tiles.h"
-
 HWY_DIAGNOSTICS(push)  // GCC 12 finds undefined values in its own intrinsics (bug 105593)
 HWY_DIAGNOSTICS_OFF(disable : 4701, ignored "-Wuninitialized")
 HWY_DIAGNOSTICS_OFF(disable : 4701, ignored "-Wmaybe-uninitialized")
-HWY_PUSH_ATTRIBUTES("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
+HWY_PUSH_ATTRIBUTES(MOEBIUS_AMX_ATTRIBUTES)
 namespace moebius::cpu::amx {
 namespace {
 
