@@ -101,6 +101,18 @@ Lines bad_includes(const std::string& path, const Lines& lines) {
   return bad;
 }
 
+// Lines with code of x86-64 outside its files: another architecture does not compile it.
+Lines bad_instructions(const std::string& path, const Lines& lines) {
+  static const std::regex kX86(R"(.*\b(_mm\d*_|_tile_|__m\d|__builtin_(cpu|ia32)_|asm\b).*)");
+  if (starts_with_any(path, {"model/backends/cpu/amx", "model/backends/cpu/avx512-inl.h",
+                             "model/backends/cpu/processor_x86.cpp"}))
+    return {};
+  Lines bad;
+  for (const std::string& line : lines)
+    if (std::regex_match(line, kX86)) bad.push_back(path + ": " + line);
+  return bad;
+}
+
 std::string why_too_long(const std::string& path, std::size_t lines) {
   // NAME-inl.h is code, compiled once per instruction set.
   const bool header =
@@ -170,6 +182,12 @@ TEST(Layering, IncludesPointOneWayAndThirdPartyHeadersStayInTheirPlaces) {
       EXPECT_THAT(bad_includes(path, read(kRoot / path)), IsEmpty());
 }
 
+TEST(Layering, CodeOfOneArchitectureHasFilesOfItsOwn) {
+  for (const std::string_view room : kRooms)
+    for (const std::string& path : sources(room))
+      EXPECT_THAT(bad_instructions(path, read(kRoot / path)), IsEmpty());
+}
+
 TEST(Layering, FilesAreSmall) {
   for (const std::string_view directory :
        {"space", "model", "evaluator", "search", "tests", "bench"})
@@ -200,6 +218,17 @@ TEST(Layering, FindsIncludesThatAreOutOfPlace) {
   EXPECT_THAT(bad_includes("space/a.cpp", {"#include <boost/any.hpp>"}), SizeIs(1));
   EXPECT_THAT(bad_includes("search/a.cpp", {"#include \"model/layer.h\"", "#include <vector>",
                                             "#include <sys/stat.h>", "#include <Eigen/Dense>"}),
+              IsEmpty());
+}
+
+TEST(Layering, FindsCodeOfOneArchitecture) {
+  for (const std::string line :
+       {"  const Vec r{_mm512_reduce_ps(x.raw, 9)};", "__m512 v;", "_tile_zero(0);",
+        "if (__builtin_cpu_supports(\"avx2\")) {", "  asm volatile(\"nop\");"}) {
+    EXPECT_THAT(bad_instructions("model/backends/cpu/norm.cpp", {line}), SizeIs(1)) << line;
+    EXPECT_THAT(bad_instructions("model/backends/cpu/amx_blocks.cpp", {line}), IsEmpty());
+  }
+  EXPECT_THAT(bad_instructions("model/a.cpp", {"my_mm_(x);", "__builtin_prefetch(row);"}),
               IsEmpty());
 }
 

@@ -16,7 +16,7 @@ namespace moebius::cpu::N_LEVEL {
 template <class T>
 HWY_INLINE Vec exp2_of(Vec x) {
 #if HWY_TARGET == HWY_AVX3
-  const Vec r{_mm512_reduce_ps(x.raw, 9)};  // x - floor(x)
+  const Vec r{fraction(x.raw)};
 #else
   x = hn::Max(all(-126.0f), x);  // this order of operands keeps a NaN
   const Vec k = hn::Floor(x), r = hn::Sub(x, k);
@@ -28,8 +28,7 @@ HWY_INLINE Vec exp2_of(Vec x) {
     p = polynomial(r, {0.00189375406f, 0.00894959042f, 0.0558603371f, 0.240141818f, 0.69315449f,
                        0.999999898f});
 #if HWY_TARGET == HWY_AVX3
-  // Times 2^floor(x). The intrinsic without a mask makes GCC 12 warn of undefined values.
-  return Vec{_mm512_maskz_scalef_ps(0xffff, p.raw, x.raw)};
+  return Vec{times_power(p.raw, x.raw)};
 #else
   const hn::RebindToSigned<Tag> integers;
   const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(integers, k));

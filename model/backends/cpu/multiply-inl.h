@@ -20,8 +20,7 @@ struct MultiplyBf16 {
   static constexpr double kFlops = 4;
   static HWY_INLINE Vec add(Vec a, Vec b, Vec sum) {
 #ifdef MOEBIUS_AVX512_BF16
-    return Vec{_mm512_dpbf16_ps(sum.raw, reinterpret_cast<__m512bh>(a.raw),
-                                reinterpret_cast<__m512bh>(b.raw))};
+    return Vec{add_products(a.raw, b.raw, sum.raw)};
 #else
     return hn::MulAdd(low_half(a), low_half(b), hn::MulAdd(high_half(a), high_half(b), sum));
 #endif

@@ -10,6 +10,10 @@
 
 #include "model/backends/cpu/matrix.h"
 
+#if HWY_TARGET == HWY_AVX3
+#include "model/backends/cpu/avx512-inl.h"
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::N_LEVEL {
 
@@ -45,9 +49,7 @@ HWY_INLINE Vec from_bf16(HalfVec halves) {
 }
 #ifdef MOEBIUS_AVX512_BF16
 // One instruction instead of nine; denormals become zero.
-HWY_INLINE HalfVec to_bf16(Vec v) {
-  return HalfVec{reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v.raw))};
-}
+HWY_INLINE HalfVec to_bf16(Vec v) { return HalfVec{nearest_bf16(v.raw)}; }
 HWY_INLINE auto bf16_bits(Vec v) { return hn::PromoteTo(kBits, to_bf16(v)); }
 #else
 HWY_INLINE HalfVec to_bf16(Vec v) { return hn::TruncateTo(kHalves, rounded(v)); }
