@@ -11,14 +11,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace moebius::cpu::N_LEVEL {
 
-// 2^x; at most 2^-126 where that is below it, a NaN stays one. Relative error 1e-7, and 4e-6 for
-// what is rounded to bf16. x = k + r, r in [0, 1).
+// 2^x; at most 2^-126 where that is below it, a NaN as in exp_of, except that AVX-512 keeps it.
+// Relative error 1e-7, and 4e-6 for what is rounded to bf16. x = k + r, r in [0, 1).
 template <class T>
 HWY_INLINE Vec exp2_of(Vec x) {
 #if HWY_TARGET == HWY_AVX3
   const Vec r{fraction(x.raw)};
 #else
-  x = hn::Max(all(-126.0f), x);  // this order of operands keeps a NaN
+  x = at_least(-126, x);
   const Vec k = hn::Floor(x), r = hn::Sub(x, k);
 #endif
   Vec p;

@@ -154,6 +154,21 @@ HWY_INLINE Vec zero() { return hn::Zero(kTag); }
 HWY_INLINE float sum_of(Vec v) { return hn::GetLane(hn::SumOfLanes(kTag, v)); }
 HWY_INLINE float max_of(Vec v) { return hn::GetLane(hn::MaxOfLanes(kTag, v)); }
 
+// min(x, limit) and max(x, limit); a NaN stays one.
+#if HWY_ARCH_X86
+// Of a NaN and a number, an x86 processor takes the second operand.
+HWY_INLINE Vec at_most(float limit, Vec x) { return hn::Min(all(limit), x); }
+HWY_INLINE Vec at_least(float limit, Vec x) { return hn::Max(all(limit), x); }
+#else
+// Highway's Min and Max on arm64 take the number.
+HWY_INLINE Vec at_most(float limit, Vec x) {
+  return hn::IfThenElse(hn::Gt(x, all(limit)), all(limit), x);
+}
+HWY_INLINE Vec at_least(float limit, Vec x) {
+  return hn::IfThenElse(hn::Lt(x, all(limit)), all(limit), x);
+}
+#endif
+
 // p(x) by Horner, highest coefficient first. Unrolled: in a loop every coefficient is a load.
 template <std::size_t N>
 HWY_INLINE Vec polynomial(Vec x, const float (&coefficient)[N]) {
@@ -170,12 +185,13 @@ constexpr float kExpTerms[] = {1.38367969e-3f, 8.37480714e-3f, 0.0416682259f, 0.
 constexpr float kShortExpTerms[] = {0.0414586067f, 0.167909071f, 0.500043571f, 0.999963403f,
                                     0.999999285f};
 
-// exp(x); zero below -87, x counts as 88 at most, a NaN stays one. x = k ln 2 + r, and k goes to
-// the exponent.
+// exp(x); zero below -87, x counts as 88 at most. A NaN stays one on arm64; on x86-64 one without a
+// sign becomes a large number, because Highway makes the largest integer of it there.
+// x = k ln 2 + r, and k goes to the exponent.
 template <std::size_t Count>
 HWY_INLINE Vec exp_of(Vec x, const float (&terms)[Count]) {
   const hn::RebindToSigned<Tag> integers;
-  x = hn::Min(all(88.0f), x);  // this order of operands keeps a NaN
+  x = at_most(88, x);
   const auto k = hn::NearestInt(hn::Mul(x, all(1.44269504f)));
   const Vec whole = hn::ConvertTo(kTag, k);
   const Vec r =
