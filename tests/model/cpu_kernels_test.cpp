@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <numbers>
 
 #include "tests/model/cpu_support.h"
@@ -62,19 +63,30 @@ TEST(CpuElementwise, ActivationsAgree) {
     });
 }
 
-// Relative to each value, so also in the far left tail, where x Phi(x) is small.
-TEST(CpuElementwise, GeluKeepsItsDigits) {
-  Kernels k("cpu", "fp32");
+// Relative to each value, so also in the far left tail, where x Phi(x) and x sigmoid(x) are small.
+void expect_digits(Activation a, const std::function<double(double)>& exact) {
   std::vector<double> x;
   for (int i = -800; i <= 800; ++i) x.push_back(static_cast<float>(i * 0.01));
   const auto n = static_cast<std::int64_t>(x.size());
-  const View up = k.matrix(1, n, x), y = k.matrix(1, n);
-  k->activate(Activation::Gelu, up, y, {});
-  const std::vector<double> got = k.read(y);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double expected = x[i] * 0.5 * std::erfc(-x[i] / std::numbers::sqrt2);
-    EXPECT_NEAR(got[i], expected, 2e-6 * std::abs(expected)) << x[i];
-  }
+  each_level([&] {
+    Kernels k("cpu", "fp32");
+    const View up = k.matrix(1, n, x), y = k.matrix(1, n);
+    k->activate(a, up, y, {});
+    const std::vector<double> got = k.read(y);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double expected = exact(x[i]);
+      EXPECT_NEAR(got[i], expected, 2e-6 * std::abs(expected)) << x[i];
+    }
+  });
+}
+
+TEST(CpuElementwise, GeluKeepsItsDigits) {
+  expect_digits(Activation::Gelu,
+                [](double x) { return x * 0.5 * std::erfc(-x / std::numbers::sqrt2); });
+}
+
+TEST(CpuElementwise, SiluKeepsItsDigits) {
+  expect_digits(Activation::Silu, [](double x) { return x / (1 + std::exp(-x)); });
 }
 
 TEST(CpuElementwise, ExtremeInputsStayFinite) {
