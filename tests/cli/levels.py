@@ -35,6 +35,9 @@ def main():
             about = run(place, "doctor", "--db", "d.db", variables=at(level)).stdout.decode()
             check(f"{level} (MOEBIUS_LEVEL); this machine offers {', '.join(offered)}\n" in about, about)
 
+        check(b"MOEBIUS_LEVEL" not in run(place, "doctor", "--db", "d.db", variables=at("")).stdout,
+              "an empty name asks for no level")
+
         before = fingerprint(place)
         for wrong in ("avx1", "AVX2", "amx2"):
             done = run(place, *BLOCK, "-o", "wrong", code=2, variables=at(wrong))

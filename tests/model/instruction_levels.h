@@ -1,7 +1,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
-#include "model/backends/cpu/level.h"
+#include "model/backends/cpu/processor.h"
 
 namespace moebius::testing_support {
 
