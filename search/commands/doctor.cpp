@@ -20,21 +20,22 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
   const Json about = version_json();
   const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
   const std::unique_ptr<Backend> cpu = builtin_catalog().backends.get("cpu").make({});
+  const std::string unit = bf16_unit_name();
   const bool prose = std::filesystem::exists("/usr/share/dictd/gcide.dict.dz");
   return {
       {"moebius",
        fmt::format("{} ({}), {}, {}", version(), git_revision(),
                    about["compiler"].get<std::string>(), about["build"].get<std::string>())},
       {"cpu", cpu_name()},
-      {"instruction level",
-       fmt::format("{}{}; this machine offers {}", instruction_level(),
-                   instruction_level_is_requested() ? " (MOEBIUS_LEVEL)" : "",
-                   join(offered_instruction_levels(), ", "))},
+      {"instruction level", fmt::format("{}{}; this machine offers {}", instruction_level(),
+                                        instruction_level_is_requested() ? " (MOEBIUS_LEVEL)" : "",
+                                        join(offered_instruction_levels(), ", "))},
       {"threads", fmt::format("{} here; plan: --workers {} --threads 1", threads, threads)},
       {"memory",
        fmt::format("{}, {} free", bytes_text(physical_memory()), bytes_text(free_memory()))},
-      {"products", fmt::format("{} with f32 sums (--precision auto); bf16 by {}",
-                               dtype_text(cpu->operand()), bf16_unit_name())},
+      {"products",
+       fmt::format("{} with f32 sums (--precision auto); bf16 {}", dtype_text(cpu->operand()),
+                   unit == "emulated" ? "emulated in f32" : "by " + unit)},
       {"database", open_db(db.db, OpenMode::Create)->describe()},
       {"terminal", isatty(STDERR_FILENO) != 0
                        ? fmt::format("{} columns", terminal_width(STDERR_FILENO, 80))
