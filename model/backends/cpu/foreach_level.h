@@ -60,12 +60,12 @@
 #else
 #define MOEBIUS_CHOOSE_AVX512_BF16(kernel) nullptr
 #endif
-#define MOEBIUS_EXPORT(kernel)                                                         \
-  constexpr PerLevel<decltype(&HWY_STATIC_DISPATCH(kernel))> kernel##_kernels {         \
-    {                                                                                  \
-      &HWY_STATIC_DISPATCH(kernel), HWY_CHOOSE_SSE4(kernel), HWY_CHOOSE_AVX2(kernel),  \
-          HWY_CHOOSE_AVX3(kernel), MOEBIUS_CHOOSE_AVX512_BF16(kernel)                  \
-    }                                                                                  \
+#define MOEBIUS_EXPORT(kernel)                                                        \
+  constexpr PerLevel<decltype(&HWY_STATIC_DISPATCH(kernel))> kernel##_kernels {       \
+    {                                                                                 \
+      &HWY_STATIC_DISPATCH(kernel), HWY_CHOOSE_SSE4(kernel), HWY_CHOOSE_AVX2(kernel), \
+          HWY_CHOOSE_AVX3(kernel), MOEBIUS_CHOOSE_AVX512_BF16(kernel)                 \
+    }                                                                                 \
   }
 #define MOEBIUS_DISPATCH(kernel) (kernel##_kernels.get())
 #endif
