@@ -35,21 +35,9 @@ Level chosen_level() {
 }  // namespace
 
 const char* name_of(Level level) {
-  switch (level) {
-    case Level::Baseline:
-      return kBaselineName;
-    case Level::Sse4:
-      return "sse4";
-    case Level::Avx2:
-      return "avx2";
-    case Level::Avx512:
-      return "avx512";
-    case Level::Avx512Bf16:
-      return "avx512-bf16";
-    case Level::Amx:
-      return "amx";
-  }
-  return "";
+  static const std::array names = {kBaselineName, "sse4", "avx2", "avx512", "avx512-bf16", "amx"};
+  static_assert(names.size() == kLevels.size());
+  return names[static_cast<std::size_t>(level)];
 }
 
 Level level() {

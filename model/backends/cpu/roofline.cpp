@@ -107,41 +107,21 @@ double rate(int threads, const std::function<double(int)>& work) {
   return rates[kRepeats / 2];
 }
 
-double register_flops(Dtype operand, int threads) {
-  constexpr std::int64_t kRounds = 20'000'000;
-  if (const auto* engine = amx_engine(); engine != nullptr && operand == Dtype::BF16)
-    return rate(threads, [&](int) { return engine->multiply_registers(kRounds); });
-  const auto kernel = MOEBIUS_DISPATCH(multiply_lanes);
-  std::vector<float> sinks(static_cast<std::size_t>(threads) * 16);
-  return rate(threads, [&](int i) {
-    return kernel(operand, kRounds, sinks[static_cast<std::size_t>(i) * 16]);
-  });
-}
-
-double triad_bandwidth(int threads) {
-  constexpr std::int64_t kElements = std::int64_t{64} << 20;  // of an array: 256 MiB
-  Cpu memory(Dtype::F32, 1);
-  float* arrays[3];
-  for (float*& array : arrays) {
-    array = reinterpret_cast<float*>(memory.allocate(kElements * size_of(Dtype::F32)));
-    if (array == nullptr) throw std::bad_alloc();
-    std::fill_n(array, kElements, 1.0f);
-  }
-  const auto kernel = MOEBIUS_DISPATCH(triad);
-  const std::int64_t share = kElements / threads / 1024 * 1024;
-  return rate(threads, [&](int i) {
-    const std::int64_t first = i * share;
-    kernel(arrays[1] + first, arrays[2] + first, arrays[0] + first, share);
-    return 12.0 * static_cast<double>(share);
-  });
-}
-
 }  // namespace
 }  // namespace moebius::cpu
 
 namespace moebius {
 
-double peak_flops(Dtype operand, int threads) { return cpu::register_flops(operand, threads); }
+double peak_flops(Dtype operand, int threads) {
+  constexpr std::int64_t kRounds = 20'000'000;
+  if (const auto* engine = cpu::amx_engine(); engine != nullptr && operand == Dtype::BF16)
+    return cpu::rate(threads, [&](int) { return engine->multiply_registers(kRounds); });
+  const auto kernel = MOEBIUS_DISPATCH(cpu::multiply_lanes);
+  std::vector<float> sinks(static_cast<std::size_t>(threads) * 16);
+  return cpu::rate(threads, [&](int i) {
+    return kernel(operand, kRounds, sinks[static_cast<std::size_t>(i) * 16]);
+  });
+}
 
 const char* bf16_unit_name() {
   switch (cpu::level()) {
@@ -154,7 +134,23 @@ const char* bf16_unit_name() {
   }
 }
 
-double memory_bandwidth(int threads) { return cpu::triad_bandwidth(threads); }
+double memory_bandwidth(int threads) {
+  constexpr std::int64_t kElements = std::int64_t{64} << 20;  // of an array: 256 MiB
+  cpu::Cpu memory(Dtype::F32, 1);
+  float* arrays[3];
+  for (float*& array : arrays) {
+    array = reinterpret_cast<float*>(memory.allocate(kElements * size_of(Dtype::F32)));
+    if (array == nullptr) throw std::bad_alloc();
+    std::fill_n(array, kElements, 1.0f);
+  }
+  const auto kernel = MOEBIUS_DISPATCH(cpu::triad);
+  const std::int64_t share = kElements / threads / 1024 * 1024;
+  return cpu::rate(threads, [&](int i) {
+    const std::int64_t first = i * share;
+    kernel(arrays[1] + first, arrays[2] + first, arrays[0] + first, share);
+    return 12.0 * static_cast<double>(share);
+  });
+}
 
 }  // namespace moebius
 #endif  // HWY_ONCE
