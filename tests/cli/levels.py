@@ -27,6 +27,13 @@ def main():
         if not environment().get("MOEBIUS_LEVEL"):
             equal(json.loads(run(place, "version", "--json").stdout)["instruction_level"], offered[-1],
                   "the highest level is the one in use")
+        # In the kernel's words. It may keep AMX's tiles from a process.
+        flags = next((set(line.split()) for line in open("/proc/cpuinfo", encoding="utf-8")
+                      if line.startswith("flags")), set())
+        for level, needed in (("sse4", {"sse4_2", "aes", "pclmulqdq"}), ("avx2", {"avx2", "fma", "bmi2", "f16c"}),
+                              ("avx512", {"avx512bw", "avx512dq", "avx512vl"}), ("avx512-bf16", {"avx512_bf16"})):
+            equal(level in offered, needed <= flags, f"{level} is offered where the processor has {needed}")
+
         for precision, apart in (("fp32", 1e-4), ("bf16", 2e-2)):
             losses = [trained(place, level, precision) for level in offered]
             for level, loss in zip(offered, losses):

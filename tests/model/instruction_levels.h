@@ -15,6 +15,7 @@ void each_level(const Body& body) {
   const Restore restore;
   for (int i = 0; i <= static_cast<int>(restore.most); ++i) {
     cpu::limit_level(static_cast<cpu::Level>(i));
+    ASSERT_EQ(cpu::level(), static_cast<cpu::Level>(i));
     SCOPED_TRACE(cpu::name_of(cpu::level()));
     body();
   }
