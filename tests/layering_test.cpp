@@ -188,6 +188,16 @@ TEST(Layering, CodeOfOneArchitectureHasFilesOfItsOwn) {
       EXPECT_THAT(bad_instructions(path, read(kRoot / path)), IsEmpty());
 }
 
+// Tests run beside each other, also the same one as another processor.
+TEST(Layering, TestsWriteOnlyToFoldersOfTheirOwn) {
+  const std::regex shared_place(R"(.*(TempDir\(\)|temp_directory_path).*)");
+  for (const std::string& path : sources("tests")) {
+    if (path == "tests/support/folder.h" || path == "tests/layering_test.cpp") continue;
+    for (const std::string& line : read(kRoot / path))
+      EXPECT_FALSE(std::regex_match(line, shared_place)) << path << ": " << line;
+  }
+}
+
 TEST(Layering, FilesAreSmall) {
   for (const std::string_view directory :
        {"space", "model", "evaluator", "search", "tests", "bench"})

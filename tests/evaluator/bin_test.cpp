@@ -13,8 +13,8 @@ namespace moebius {
 namespace {
 
 using testing_support::bad_input_of;
+using testing_support::Folder;
 using testing_support::read_text;
-using testing_support::TemporaryDirectory;
 
 // A llm.c file as its own documentation describes it.
 template <class Token>
@@ -32,7 +32,7 @@ std::vector<std::uint16_t> counted(std::size_t n) {
 }
 
 TEST(Bin, Gpt2FilesAreOneDocumentPerEndOfText) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   auto tokens = counted(2000);
   for (std::size_t i = 99; i < 2000; i += 100) tokens[i] = 50256;
   const auto corpus = Corpus::open(directory.write("a.bin", bin(20240520, 1, tokens)), "");
@@ -48,7 +48,7 @@ TEST(Bin, Gpt2FilesAreOneDocumentPerEndOfText) {
 }
 
 TEST(Bin, WithoutEndOfTextIsOneDocumentSplitAtNinetyPercent) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::vector<std::uint32_t> tokens(1000, 127'000);
   const auto corpus = Corpus::open(directory.write("a.bin", bin(20240801, 7, tokens)), "");
   EXPECT_EQ(corpus->vocab(), 128256);
@@ -58,7 +58,7 @@ TEST(Bin, WithoutEndOfTextIsOneDocumentSplitAtNinetyPercent) {
 }
 
 TEST(Bin, TrainFileFindsItsHeldOutFiles) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto train = directory.write("x_train.bin", bin(20240520, 1, counted(500)));
   directory.write("x_val.bin", bin(20240520, 1, counted(70)));
   const auto corpus = Corpus::open(train, "");
@@ -69,7 +69,7 @@ TEST(Bin, TrainFileFindsItsHeldOutFiles) {
 }
 
 TEST(Bin, TokensInAFileAndOwnedOnesAreTheSame) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto path = directory.write("a.bin", bin(20240520, 1, counted(3000)));
   const Tokens owned = read_bin(path, 1 << 20), filed = read_bin(path, 0);
   EXPECT_TRUE(owned.owned());
@@ -84,7 +84,7 @@ TEST(Bin, TokensInAFileAndOwnedOnesAreTheSame) {
 }
 
 TEST(Bin, AFileCutShortWhileInUseIsAnErrorAndNotASignal) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto path = directory.write("a.bin", bin(20240520, 1, counted(30'000)));
   const Tokens tokens = read_bin(path, 0);
   std::filesystem::resize_file(path, 4096);
@@ -99,7 +99,7 @@ TEST(Bin, AFileCutShortWhileInUseIsAnErrorAndNotASignal) {
 }
 
 TEST(Bin, DamagedFilesAreRefusedWithTheNumbers) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string good = bin(20240520, 1, counted(1000));
   const auto fault = [&](const std::string& bytes) {
     const std::string path = directory.write("a.bin", bytes);
@@ -119,13 +119,13 @@ TEST(Bin, DamagedFilesAreRefusedWithTheNumbers) {
 }
 
 TEST(Prepare, BytesBecomeTheVeryCorpusOfTheText) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   std::string text;
   for (int i = 0; i < 3000; ++i) text += "line " + std::to_string(i) + (i % 7 ? "\n" : "\n\n");
   const auto path = directory.write("a.txt", text);
-  const Prepared prepared = prepare({path, directory.path("out/a"), "", 0});
+  const Prepared prepared = prepare({path, directory.file("out/a"), "", 0});
   const auto direct = Corpus::open(path, ""),
-             read = Corpus::open(directory.path("out/a_train.bin"), "");
+             read = Corpus::open(directory.file("out/a_train.bin"), "");
   EXPECT_EQ(read->hash(), direct->hash());
   EXPECT_EQ(prepared.hash, direct->hash());
   EXPECT_EQ(read->vocab(), 256);
@@ -138,44 +138,44 @@ TEST(Prepare, BytesBecomeTheVeryCorpusOfTheText) {
 }
 
 TEST(Prepare, TrainsATokenizerThatTravelsWithTheTokens) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   std::string text;
   for (int i = 0; i < 2000; ++i) text += "the mill by the river " + std::to_string(i % 37) + "\n\n";
   const auto path = directory.write("a.txt", text);
-  const Prepared prepared = prepare({path, directory.path("a"), "", 300});
+  const Prepared prepared = prepare({path, directory.file("a"), "", 300});
   EXPECT_EQ(prepared.vocab, 300);
-  const auto direct = Corpus::open(path, directory.path("a.model"));
-  std::filesystem::create_directory(directory.path("moved"));
+  const auto direct = Corpus::open(path, directory.file("a.model"));
+  std::filesystem::create_directory(directory.file("moved"));
   for (const std::string& file : prepared.files)
     std::filesystem::rename(
-        file, directory.path("moved/" + std::filesystem::path(file).filename().string()));
-  const auto read = Corpus::open(directory.path("moved/a_train.bin"), "");
+        file, directory.file("moved/" + std::filesystem::path(file).filename().string()));
+  const auto read = Corpus::open(directory.file("moved/a_train.bin"), "");
   EXPECT_EQ(read->hash(), direct->hash());
   EXPECT_EQ(read->bytes_per_token(Split::Test), direct->bytes_per_token(Split::Test));
   EXPECT_EQ(read->tokenizer()->decode(read->tokenizer()->encode("by the mill")), "by the mill");
 }
 
 TEST(Prepare, NoticesTokensThatAreNotThoseOfItsSidecar) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto path = directory.write("a.txt", std::string(5000, 'a') + "b");
-  prepare({path, directory.path("a"), "", 0});
-  std::string bytes = read_text(directory.path("a_val.bin"));
+  prepare({path, directory.file("a"), "", 0});
+  std::string bytes = read_text(directory.file("a_val.bin"));
   bytes[1030] = 'z';
   directory.write("a_val.bin", bytes);
-  const std::string line = bad_input_of([&] { Corpus::open(directory.path("a_train.bin"), ""); });
+  const std::string line = bad_input_of([&] { Corpus::open(directory.file("a_train.bin"), ""); });
   EXPECT_NE(line.find("prepare the data again"), std::string::npos) << line;
 }
 
 TEST(Prepare, WritesNothingOnBadInput) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto tiny = directory.write("tiny.txt", "abc");
   const auto bad = directory.write("bad.jsonl", "{\"text\":\"x\"}\nnonsense\n");
-  bad_input_of([&] { prepare({tiny, directory.path("o/x"), "", 0}); });
-  bad_input_of([&] { prepare({bad, directory.path("p/x"), "", 0}); });
-  bad_input_of([&] { prepare({tiny, directory.path("q/x"), "", 100000}); });
-  bad_input_of([&] { prepare({tiny, directory.path("r/x"), tiny, 0}); });
+  bad_input_of([&] { prepare({tiny, directory.file("o/x"), "", 0}); });
+  bad_input_of([&] { prepare({bad, directory.file("p/x"), "", 0}); });
+  bad_input_of([&] { prepare({tiny, directory.file("q/x"), "", 100000}); });
+  bad_input_of([&] { prepare({tiny, directory.file("r/x"), tiny, 0}); });
   for (const char* name : {"o", "p", "q", "r"}) {
-    EXPECT_FALSE(std::filesystem::exists(directory.path(name))) << name;
+    EXPECT_FALSE(std::filesystem::exists(directory.file(name))) << name;
   }
 }
 

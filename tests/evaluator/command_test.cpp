@@ -16,7 +16,7 @@ class CommandEvaluator : public ::testing::Test {
   std::unique_ptr<Evaluator> make(const std::string& command, double timeout = 60) const {
     EvaluatorOptions options = options_for("corpus-name");
     options.command = command;
-    options.directory = directory_.path("trials");
+    options.directory = directory_.file("trials");
     options.timeout_seconds = timeout;
     return evaluators().get("command").make(options);
   }
@@ -32,7 +32,7 @@ class CommandEvaluator : public ::testing::Test {
     return result;
   }
 
-  TemporaryDirectory directory_;
+  Folder directory_;
 };
 
 constexpr const char* kGood =
@@ -68,17 +68,17 @@ TEST_F(CommandEvaluator, WhatItTrainedOnFollowsFromTheTokensItReports) {
 }
 
 TEST_F(CommandEvaluator, HandsTheTaskOverInFilesAndEnvironment) {
-  run("cp -r $MOEBIUS_TRIAL_DIR " + directory_.path("seen") +
+  run("cp -r $MOEBIUS_TRIAL_DIR " + directory_.file("seen") +
       "; echo $MOEBIUS_TRIAL $MOEBIUS_ATTEMPT $MOEBIUS_SEED $MOEBIUS_STEPS $MOEBIUS_DATA > " +
-      directory_.path("env") + "; echo '{\"final\":true,\"loss\":1}'");
-  EXPECT_EQ(read_text(directory_.path("env")), "7 2 11 8 corpus-name\n");
+      directory_.file("env") + "; echo '{\"final\":true,\"loss\":1}'");
+  EXPECT_EQ(read_text(directory_.file("env")), "7 2 11 8 corpus-name\n");
   EXPECT_EQ(
-      read_spec(load_json(directory_.path("seen/spec.json")), "spec.json", builtin_catalog().types),
+      read_spec(load_json(directory_.file("seen/spec.json")), "spec.json", builtin_catalog().types),
       candidate().spec);
-  EXPECT_EQ(load_json(directory_.path("seen/recipe.json")), to_json(candidate().recipe));
-  EXPECT_EQ(load_json(directory_.path("seen/budget.json"))["text"], "8steps");
-  EXPECT_EQ(load_json(directory_.path("seen/task.json"))["lr"], 1e-2);
-  EXPECT_TRUE(std::filesystem::exists(directory_.path("trials/trial-7-a2/spec.json")));
+  EXPECT_EQ(load_json(directory_.file("seen/recipe.json")), to_json(candidate().recipe));
+  EXPECT_EQ(load_json(directory_.file("seen/budget.json"))["text"], "8steps");
+  EXPECT_EQ(load_json(directory_.file("seen/task.json"))["lr"], 1e-2);
+  EXPECT_TRUE(std::filesystem::exists(directory_.file("trials/trial-7-a2/spec.json")));
 }
 
 TEST_F(CommandEvaluator, FaultsOfTheProgramAreOutcomesWithAReason) {
@@ -117,7 +117,7 @@ TEST_F(CommandEvaluator, FaultsOfTheProgramAreOutcomesWithAReason) {
 }
 
 TEST_F(CommandEvaluator, TimeoutKillsTheWholeGroup) {
-  const std::string alive = directory_.path("alive");
+  const std::string alive = directory_.file("alive");
   const Outcome outcome = run("(sleep 1; touch " + alive + ") & sleep 60", 0.2);
   EXPECT_EQ(outcome.ending, Ending::Failed);
   EXPECT_EQ(outcome.message, "timed out after 0.2 s");
@@ -131,7 +131,7 @@ TEST_F(CommandEvaluator, AProgramThatLeavesChildrenBehindHasEnded) {
 
 TEST_F(CommandEvaluator, StopRequestLetsTheProgramSaveItself) {
   StopAfter observer(5);
-  const std::string saved = directory_.path("saved");
+  const std::string saved = directory_.file("saved");
   const Outcome outcome =
       make("trap 'touch " + saved + "; exit 0' TERM; while true; do sleep 0.05; done")
           ->evaluate(candidate(), observer);

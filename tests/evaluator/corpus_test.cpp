@@ -12,7 +12,7 @@ namespace moebius {
 namespace {
 
 using testing_support::bad_input_of;
-using testing_support::TemporaryDirectory;
+using testing_support::Folder;
 using Texts = std::vector<std::string>;
 
 constexpr std::array<Split, 3> kSplits = {Split::Train, Split::Validation, Split::Test};
@@ -49,7 +49,7 @@ std::string text_of(const Corpus& corpus, Split split) {
 }
 
 TEST(Documents, EndWithTheBlankLinesAfterThem) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   EXPECT_EQ(documents_of(directory.write("a", "one\ntwo\n\nthree\n\n\n\nfour")),
             (Texts{"one\ntwo\n\n", "three\n\n\n\n", "four"}));
   EXPECT_EQ(documents_of(directory.write("b", "\n\n\nlate\r\n\r\nnext\r\n")),
@@ -59,25 +59,25 @@ TEST(Documents, EndWithTheBlankLinesAfterThem) {
 }
 
 TEST(Documents, OfAFileAreTheFileAcrossBlockBorders) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string text = many_documents(150'000);  // 3 MB: more than two blocks
   std::string joined;
   for (const std::string& document : documents_of(directory.write("a.txt", text)))
     joined += document;
   EXPECT_EQ(joined, text);
-  EXPECT_EQ(documents_of(directory.path("a.txt")).size(), 150'000u);
+  EXPECT_EQ(documents_of(directory.file("a.txt")).size(), 150'000u);
 }
 
 TEST(Documents, ComeFromJsonLinesAndSortedDirectories) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   directory.write("d/b.txt", "second");
   directory.write("d/a/x.jsonl", "{\"text\":\"fi\\nrst\",\"id\":1}\n\n{\"text\":\"\\u00e9\"}\n");
   directory.write("d/.hidden/c.txt", "never");
-  EXPECT_EQ(documents_of(directory.path("d")), (Texts{"fi\nrst\n\n", "\xC3\xA9\n\n", "second"}));
+  EXPECT_EQ(documents_of(directory.file("d")), (Texts{"fi\nrst\n\n", "\xC3\xA9\n\n", "second"}));
 }
 
 TEST(Documents, NameFileLineAndReasonOfBadJsonLines) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto fault = [&](const std::string& line) {
     const std::string path = directory.write("a.jsonl", "{\"text\":\"ok\"}\n" + line + "\n");
     return bad_input_of([&] { documents_of(path); }).substr(path.size());
@@ -89,7 +89,7 @@ TEST(Documents, NameFileLineAndReasonOfBadJsonLines) {
 }
 
 TEST(Splitter, CutsByDocumentNearNinetyAndNinetyFivePercent) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string text = many_documents(1000);
   const auto corpus = Corpus::open(directory.write("a.txt", text), "");
   EXPECT_EQ(corpus->documents(Split::Train), 900);
@@ -102,7 +102,7 @@ TEST(Splitter, CutsByDocumentNearNinetyAndNinetyFivePercent) {
 }
 
 TEST(Splitter, CutsASingleDocumentAtTheMarks) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto corpus = Corpus::open(directory.write("a.txt", std::string(1000, 'x') + "y"), "");
   EXPECT_EQ(corpus->size(Split::Train), 901);
   EXPECT_EQ(corpus->size(Split::Validation), 50);
@@ -117,7 +117,7 @@ TEST(Splitter, NeverCutsInsideACharacter) {
 }
 
 TEST(TrainBatch, IsAFunctionOfSeedStepAndRow) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto corpus = Corpus::open(directory.write("a.txt", many_documents(1000)), "");
   TokenWindows first, again, other;
   corpus->train_batch(1, 5, 8, 16, first);
@@ -135,7 +135,7 @@ TEST(TrainBatch, IsAFunctionOfSeedStepAndRow) {
 }
 
 TEST(TrainBatch, RowsShareNoDocumentAndNoRowLeavesTheTrainingSplit) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   std::string text;  // every document is 20 times its own letter: 700 of them, 3 bytes each
   for (int i = 0; i < 200; ++i)
     for (int j = 0; j < 10; ++j)
@@ -160,7 +160,7 @@ TEST(TrainBatch, RowsShareNoDocumentAndNoRowLeavesTheTrainingSplit) {
 }
 
 TEST(TrainBatch, RowsOfOneDocumentDoNotOverlap) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   std::string text;  // positions can be read back: 3 digits in base 26
   for (int i = 0; i < 2000; ++i)
     for (const int digit : {i / 676, i / 26 % 26, i % 26}) text += static_cast<char>('a' + digit);
@@ -178,7 +178,7 @@ TEST(TrainBatch, RowsOfOneDocumentDoNotOverlap) {
 }
 
 TEST(TrainBatch, ReachesEveryTokenOfTheSplitUniformly) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto corpus = Corpus::open(directory.write("a.txt", many_documents(100)), "");
   std::set<std::vector<std::int32_t>> windows;
   TokenWindows batch;
@@ -190,7 +190,7 @@ TEST(TrainBatch, ReachesEveryTokenOfTheSplitUniformly) {
 }
 
 TEST(FixedBatch, CoversTheSplitOnceWithRowsFarApart) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto corpus = Corpus::open(directory.write("a.txt", many_documents(1000)), "");
   const std::string text = text_of(*corpus, Split::Validation);
   const std::int64_t batch = 4, seq = 16, n = corpus->batches(Split::Validation, batch, seq);
@@ -214,7 +214,7 @@ TEST(FixedBatch, CoversTheSplitOnceWithRowsFarApart) {
 }
 
 TEST(Corpus, HashChangesWithEveryTokenAndNothingElse) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   std::string text = many_documents(100);
   const auto hash = [&](const std::string& name) {
     return Corpus::open(directory.write(name, text), "")->hash();
@@ -229,17 +229,17 @@ TEST(Corpus, HashChangesWithEveryTokenAndNothingElse) {
 }
 
 TEST(Corpus, RefusesWhatCannotBeRead) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto fault = [](const std::string& path) {
     return bad_input_of([&] { Corpus::open(path, ""); }).substr(path.size());
   };
   EXPECT_EQ(fault(directory.write("empty.txt", "")), ": empty file");
-  EXPECT_EQ(fault(directory.path("absent.txt")), ": cannot be read: No such file or directory");
+  EXPECT_EQ(fault(directory.file("absent.txt")), ": cannot be read: No such file or directory");
   EXPECT_EQ(fault("/dev/zero"), ": not a regular file");
-  std::filesystem::create_directory(directory.path("none"));
-  EXPECT_EQ(fault(directory.path("none")), ": no files in this directory");
+  std::filesystem::create_directory(directory.file("none"));
+  EXPECT_EQ(fault(directory.file("none")), ": no files in this directory");
   directory.write("d/x_train.bin", "x");
-  EXPECT_NE(fault(directory.path("d")).find("give the .bin file itself"), std::string::npos);
+  EXPECT_NE(fault(directory.file("d")).find("give the .bin file itself"), std::string::npos);
   const std::string huge = directory.write("huge.txt", "x");
   std::filesystem::resize_file(huge, 1ull << 40);  // sparse
   EXPECT_NE(fault(huge).find("data prepare"), std::string::npos);
@@ -248,7 +248,7 @@ TEST(Corpus, RefusesWhatCannotBeRead) {
 }
 
 TEST(Corpus, TooLittleTextIsRefusedWithTheNumbers) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const auto one = Corpus::open(directory.write("one.txt", "x"), "");
   EXPECT_EQ(bad_input_of([&] { check_windows(*one, Split::Train, 4, 128); }),
             "corpus: the train split is too small for one window of S + 1 = 128 + 1; allowed: at "

@@ -38,7 +38,7 @@ class Proxy : public ::testing::Test {
     return make()->evaluate(candidate, observer);
   }
 
-  TemporaryDirectory directory_;
+  Folder directory_;
   std::string data_;
 };
 
@@ -92,7 +92,7 @@ TEST_F(Proxy, InterruptedAndResumedEqualsUninterrupted) {
     candidate.spec = tiny_spec(last);
     const Outcome whole = evaluate(candidate);
     ASSERT_EQ(whole.ending, Ending::Done) << whole.message;
-    candidate.checkpoint = directory_.path("t00001.resume");
+    candidate.checkpoint = directory_.file("t00001.resume");
     const auto evaluator = make();
     int stops = 0;
     Outcome outcome;
@@ -120,7 +120,7 @@ TEST_F(Proxy, KilledAndResumedEqualsUninterrupted) {
   Candidate candidate = tiny_candidate(40);
   candidate.spec = tiny_spec(kTop2);
   const Outcome whole = evaluate(candidate);
-  candidate.checkpoint = directory_.path("t00001.resume");
+  candidate.checkpoint = directory_.file("t00001.resume");
   const auto killed_after = [&](int steps) {
     KillAfter killer(steps);
     EXPECT_THROW(make()->evaluate(candidate, killer), Killed);
@@ -140,7 +140,7 @@ TEST_F(Proxy, KilledAndResumedEqualsUninterrupted) {
 TEST_F(Proxy, ACheckpointThatDoesNotFitMeansANewStart) {
   const Outcome whole = evaluate(tiny_candidate(20));
   Candidate candidate = tiny_candidate(20);
-  candidate.checkpoint = directory_.path("t00001.resume");
+  candidate.checkpoint = directory_.file("t00001.resume");
   const auto evaluator = make();
   const auto stopped_file = [&](Candidate stopped) {
     StopAfter observer(7);
@@ -292,7 +292,7 @@ TEST_F(Proxy, FlopBudgetsGoByStaticCost) {
 
 TEST_F(Proxy, KeptWeightsAreTheJudgedModel) {
   Candidate candidate = tiny_candidate(20);
-  candidate.keep_weights = directory_.path("t00001.safetensors");
+  candidate.keep_weights = directory_.file("t00001.safetensors");
   const Outcome outcome = evaluate(candidate);
   const SafetensorsFile file(candidate.keep_weights);
   file.verify();

@@ -8,8 +8,8 @@ namespace moebius {
 namespace {
 
 using testing_support::bad_input_of;
+using testing_support::Folder;
 using testing_support::read_text;
-using testing_support::TemporaryDirectory;
 
 std::string prose() {
   std::string text;
@@ -32,7 +32,7 @@ TEST(Tokenizer, BytesAreTheirOwnTokens) {
 }
 
 TEST(Tokenizer, OfAModelIsItsOwnUnlessGivenAndNeverGuessed) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string own = directory.write("own.model", "x");
   EXPECT_EQ(tokenizer_of("bytes", ""), "bytes");
   EXPECT_EQ(tokenizer_of(own, ""), own);
@@ -47,10 +47,10 @@ TEST(Tokenizer, OfAModelIsItsOwnUnlessGivenAndNeverGuessed) {
 }
 
 TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string text = directory.write("prose.txt", prose());
   directory.write("a.model", trained_tokenizer({text}, 320));
-  const auto model = open_tokenizer(directory.path("a.model"));
+  const auto model = open_tokenizer(directory.file("a.model"));
   EXPECT_EQ(model->vocab(), 320);
   EXPECT_GE(model->end_of_text(), 0);
   for (const std::string& sample :
@@ -61,12 +61,12 @@ TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
   EXPECT_EQ(model->encode_document("a").back(), model->end_of_text());
 
   directory.write("b.model", trained_tokenizer({text}, 320));
-  EXPECT_EQ(read_text(directory.path("a.model")), read_text(directory.path("b.model")));
-  EXPECT_EQ(open_tokenizer(directory.path("b.model"))->identity(), model->identity());
+  EXPECT_EQ(read_text(directory.file("a.model")), read_text(directory.file("b.model")));
+  EXPECT_EQ(open_tokenizer(directory.file("b.model"))->identity(), model->identity());
 }
 
 TEST(Tokenizer, RefusesWhatIsNoModelAndImpossibleVocabularies) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string text = directory.write("prose.txt", prose());
   EXPECT_EQ(bad_input_of([&] { open_tokenizer(text); }).rfind(text + ": ", 0), 0u);
   EXPECT_EQ(bad_input_of([&] { open_tokenizer("/nowhere.model"); }).rfind("/nowhere.model: ", 0),
@@ -76,10 +76,10 @@ TEST(Tokenizer, RefusesWhatIsNoModelAndImpossibleVocabularies) {
 }
 
 TEST(Tokenizer, ModelsCutTextAtTheSameBytesAsBytes) {
-  const TemporaryDirectory directory;
+  const Folder directory;
   const std::string text = directory.write("prose.txt", prose());
   directory.write("a.model", trained_tokenizer({text}, 320));
-  const auto bytes = Corpus::open(text, ""), pieces = Corpus::open(text, directory.path("a.model"));
+  const auto bytes = Corpus::open(text, ""), pieces = Corpus::open(text, directory.file("a.model"));
   for (const Split split : {Split::Train, Split::Validation, Split::Test}) {
     EXPECT_EQ(bytes->documents(split), pieces->documents(split));
     EXPECT_NEAR(pieces->bytes_per_token(split) * static_cast<double>(pieces->size(split)),

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include <string_view>
 
 #include "space/base/check.h"
+#include "tests/support/folder.h"
 
 namespace moebius {
 namespace {
@@ -20,14 +20,6 @@ using testing::HasSubstr;
 
 class Checkpoint : public testing::Test {
  protected:
-  Checkpoint() {
-    std::string name = testing::TempDir() + "/checkpoint.XXXXXX";
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no directory " + name);
-    directory_ = name;
-    path_ = name + "/model.safetensors";
-  }
-  ~Checkpoint() override { std::filesystem::remove_all(directory_); }
-
   std::string read() const {
     std::ifstream file(path_, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -53,11 +45,11 @@ class Checkpoint : public testing::Test {
   }
   std::size_t files() const {
     return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator(directory_), {}));
+        std::distance(std::filesystem::directory_iterator(folder_.path()), {}));
   }
 
-  std::filesystem::path directory_;
-  std::string path_;
+  const testing_support::Folder folder_;
+  const std::string path_ = folder_.file("model.safetensors");
 };
 
 // One tensor of each type, with counts that would break alignment if written in this order.

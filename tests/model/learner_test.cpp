@@ -7,6 +7,7 @@
 
 #include "model/checkpoint.h"
 #include "tests/model/model_support.h"
+#include "tests/support/folder.h"
 
 namespace moebius::testing {
 namespace {
@@ -51,9 +52,9 @@ class LearnerWith : public ::testing::TestWithParam<std::string> {
     return Learner(mixed(), with_optimizer(GetParam()), kVocab, options("fp32", seed),
                    builtin_catalog());
   }
-  std::string file(const std::string& name) const {
-    return ::testing::TempDir() + "moebius_learner_" + GetParam() + "_" + name + ".safetensors";
-  }
+  std::string file(const std::string& name) const { return folder_.file(name + ".safetensors"); }
+
+  const testing_support::Folder folder_;
 };
 
 TEST_P(LearnerWith, SameSeedGivesTheSameBits) {

@@ -224,14 +224,12 @@ void stopped_search(const std::string& path) {
 
 TEST(StopSignal, TheFirstStopsEveryTrialAndTakesNoAttempt) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  const Folder folder;
-  // The death test runs this test again in another process: the file must have the same name.
-  const std::string path = (fast_directory() / "moebius-stop-signal-test.db").string();
-  const auto clean = [&] {
-    std::filesystem::remove(path);
-    std::filesystem::remove(path + "-journal");
-  };
-  clean();
+  // The death test runs this test again in a process of its own, which inherits the path.
+  constexpr const char* kVariable = "MOEBIUS_STOP_SIGNAL_TEST";
+  std::optional<Folder> folder;
+  if (getenv(kVariable) == nullptr)
+    setenv(kVariable, folder.emplace().file("stopped.db").c_str(), 1);
+  const std::string path = getenv(kVariable);
   EXPECT_EXIT(stopped_search(path), ::testing::ExitedWithCode(130), "");
   const Space space = small_space();
   {
@@ -242,7 +240,7 @@ TEST(StopSignal, TheFirstStopsEveryTrialAndTakesNoAttempt) {
     EXPECT_TRUE(run_pool(study, evaluator, {2, 1, 0, ""}, silent));
     for (const Trial& trial : study.history().trials()) EXPECT_EQ(trial.attempt, 1);
   }
-  clean();
+  unsetenv(kVariable);
 }
 
 TEST(StopSignal, TheSecondEndsTheProcessAtOnce) {

@@ -17,37 +17,11 @@
 
 #include "model/catalog.h"
 #include "search/study.h"
+#include "tests/support/folder.h"
 
 namespace moebius::testing_support {
 
 inline const LayerTypes& types() { return builtin_catalog().types; }
-
-// In memory where there is such a place: fsync on a busy disk would take most of the time.
-inline std::filesystem::path fast_directory() {
-  return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
-}
-
-// A directory of its own, removed at the end.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fast_directory() / "moebius-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-  std::vector<std::string> list() const {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(path_))
-      names.push_back(entry.path().filename().string());
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-
- private:
-  std::string path_;
-};
 
 // 4 sub-layers of attention and dense FFN, 2 widths: 16 * 2 * 4 points.
 inline Json small_space_document() {

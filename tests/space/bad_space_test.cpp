@@ -1,8 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "space/space.h"
+#include "tests/support/folder.h"
 #include "tests/support/test_types.h"
 
 // The rows of the bad-input table on space files: one exact line each, exit 2.
@@ -168,10 +167,11 @@ TEST(BadSpace, BlocksCannotReferToEachOther) {  // B13, B14: the language has no
 }
 
 TEST(Space, BaselinesMayBeFullNamesFixedBlocksAndFiles) {
-  const std::string path = ::testing::TempDir() + "/own_block.json";
-  std::ofstream(path) << R"({"format":"moebius.baseline/1","name":"own","source":"test",
+  const testing_support::Folder folder;
+  const std::string path =
+      folder.write("own_block.json", R"({"format":"moebius.baseline/1","name":"own","source":"test",
     "d_model":1,"sublayers":[{"type":"attn","heads":2},
-    {"type":"ffn","d_ffn":2,"activation":"relu"}]})";
+    {"type":"ffn","d_ffn":2,"activation":"relu"}]})");
   Json document = small_space();
   document["baseline"] = {"glam", "dense-micro", "dense-110m", path};
   const Space space = read_space(document);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/folder.h"
 #include "tests/support/test_types.h"
 
 namespace moebius {
@@ -81,13 +82,8 @@ TEST(Json, RefusesBadEncodingAndControlCharacters) {  // B11
 
 class LoadJson : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = ::testing::TempDir() + "/load_json";
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string folder_;
+  const testing_support::Folder directory_;
+  const std::string folder_ = directory_.path();
 };
 
 TEST_F(LoadJson, ReadsAFile) {
