@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "model/catalog.h"
-#include "search/results_db.h"
-#include "search/sampler.h"
+#include "search/results/results_db.h"
+#include "search/samplers/sampler.h"
 #include "space/space.h"
 
 // What the search itself costs a trial: a proposal, by sampler and number of trials before it, and

@@ -6,7 +6,7 @@ namespace moebius {
 
 // What a sub-layer does to T tokens, forward. Parameters, FLOPs and bytes are folds over lists of
 // these (space/cost.h), never separate formulas. Memory is planned by a dry run of the model
-// (model/learner_memory.h) and step time is measured (evaluator/step_time.h).
+// (model/learner_memory.h) and step time is measured (evaluator/training/step_time.h).
 
 // `batch` products of together `rows` rows: [rows/batch, k] x [k, n]. With `weight` the right
 // factors are parameters (batch * k * n of them); without, both are activations (attention: rows =

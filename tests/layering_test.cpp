@@ -26,6 +26,23 @@ using Lines = std::vector<std::string>;
 // In dependency order: a room includes itself and the rooms before it.
 constexpr std::array<std::string_view, 4> kRooms = {"space", "model", "evaluator", "search"};
 
+// Sub-rooms of a room in dependency order (DESIGN 1); those of one line do not include each other.
+// "" is the room's own files.
+using SubRooms = std::vector<std::vector<std::string>>;
+const std::map<std::string, SubRooms>& sub_rooms() {
+  static const std::map<std::string, SubRooms> kSubRooms = {
+      {"space", {{"base"}, {""}}},
+      {"evaluator", {{"corpus"}, {"training"}, {""}, {"evaluators"}}},
+      {"search",
+       {{"results"},
+        {"samplers", "stoppers"},
+        {"study"},
+        {"scaling"},
+        {"exporters", "report"},
+        {"commands"}}}};
+  return kSubRooms;
+}
+
 struct Place {
   std::string_view header;              // prefix of what is between <>
   std::vector<std::string_view> files;  // prefixes of the paths that may include it
@@ -37,17 +54,17 @@ const std::vector<Place>& places() {
       {"fmt/", {"space/"}},
       {"Random123/", {"space/"}},
       {"xxhash.h", {"space/"}},
-      {"tbb/", {"model/backends/", "search/worker_pool.cpp", "search/laws"}},
-      {"oneapi/tbb/", {"model/backends/", "search/worker_pool.cpp", "search/laws"}},
+      {"tbb/", {"model/backends/", "search/study/worker_pool.cpp", "search/scaling/laws"}},
+      {"oneapi/tbb/", {"model/backends/", "search/study/worker_pool.cpp", "search/scaling/laws"}},
       {"hwy/", {"model/backends/"}},
       {"immintrin.h", {"model/backends/cpu/amx"}},
       {"Eigen/", {"model/backends/", "search/"}},
       {"zstd.h", {"model/checkpoint.cpp"}},
-      {"sentencepiece", {"evaluator/tokenizer.cpp"}},
-      {"SQLiteCpp/", {"search/dbs/"}},
-      {"sqlite3.h", {"search/dbs/"}},
-      {"CLI/", {"search/args.cpp"}},
-      {"lbfgs.h", {"search/laws"}},
+      {"sentencepiece", {"evaluator/corpus/tokenizer.cpp"}},
+      {"SQLiteCpp/", {"search/results/dbs/"}},
+      {"sqlite3.h", {"search/results/dbs/"}},
+      {"CLI/", {"search/commands/args.cpp"}},
+      {"lbfgs.h", {"search/scaling/laws"}},
   };
   return kPlaces;
 }
@@ -80,12 +97,35 @@ std::string why_bad_system_include(const std::string& path, const std::string& n
   return is_system_header(name) ? "" : path + " includes <" + name + ">, which has no place";
 }
 
+std::string sub_room_of(const std::string& path) {
+  const std::size_t first = path.find('/'), second = path.find('/', first + 1);
+  return second == std::string::npos ? "" : path.substr(first + 1, second - first - 1);
+}
+
+// "" or why a file of a room with sub-rooms does not include another of the same room. A list of
+// plug-ins includes nothing and may be read from anywhere.
+std::string why_bad_sub_room(const std::string& path, const std::string& name) {
+  const auto rooms = sub_rooms().find(room_of(path));
+  if (rooms == sub_rooms().end() || room_of(name) != room_of(path) || name.ends_with(".def"))
+    return "";
+  const auto level = [&](const std::string& file) {
+    const auto holds = [&](const std::vector<std::string>& names) {
+      return std::find(names.begin(), names.end(), sub_room_of(file)) != names.end();
+    };
+    return std::find_if(rooms->second.begin(), rooms->second.end(), holds);
+  };
+  const auto from = level(path), to = level(name);
+  if (from == rooms->second.end()) return path + " lies in no sub-room of DESIGN 1";
+  if (to < from || sub_room_of(path) == sub_room_of(name)) return "";
+  return path + " includes \"" + name + "\": the arrow between sub-rooms points the other way";
+}
+
 std::string why_bad_project_include(const std::string& path, const std::string& name) {
   if (rank_of(room_of(name)) == kRooms.size())
     return path + " includes \"" + name + "\", which is not relative to the root";
   if (rank_of(room_of(name)) > rank_of(room_of(path)))
     return path + " includes \"" + name + "\": the arrow points the other way";
-  return "";
+  return why_bad_sub_room(path, name);
 }
 
 Lines bad_includes(const std::string& path, const Lines& lines) {
@@ -208,7 +248,7 @@ TEST(Layering, FilesAreSmall) {
 TEST(Layering, PlugInsAreOneSourceAndOneLine) {
   std::size_t lists = 0;
   for (const std::string_view room : kRooms)
-    for (const auto& entry : fs::directory_iterator(kRoot / room)) {
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / room)) {
       if (entry.path().extension() != ".def") continue;
       ++lists;
       std::map<std::string, Lines> files;
@@ -221,14 +261,29 @@ TEST(Layering, PlugInsAreOneSourceAndOneLine) {
 
 TEST(Layering, FindsIncludesThatAreOutOfPlace) {
   EXPECT_THAT(bad_includes("space/a.cpp", {"#include \"model/layer.h\""}), SizeIs(1));
-  EXPECT_THAT(bad_includes("evaluator/a.h", {"  # include \"search/study.h\"  // why"}), SizeIs(1));
+  EXPECT_THAT(bad_includes("evaluator/a.h", {"  # include \"search/study/study.h\"  // why"}),
+              SizeIs(1));
   EXPECT_THAT(bad_includes("model/layers/a.cpp", {"#include \"layer.h\""}), SizeIs(1));
   EXPECT_THAT(bad_includes("model/a.cpp", {"#include <tbb/parallel_for.h>"}), SizeIs(1));
-  EXPECT_THAT(bad_includes("search/study.cpp", {"#include <sqlite3.h>"}), SizeIs(1));
+  EXPECT_THAT(bad_includes("search/study/study.cpp", {"#include <sqlite3.h>"}), SizeIs(1));
   EXPECT_THAT(bad_includes("space/a.cpp", {"#include <boost/any.hpp>"}), SizeIs(1));
   EXPECT_THAT(bad_includes("search/a.cpp", {"#include \"model/layer.h\"", "#include <vector>",
                                             "#include <sys/stat.h>", "#include <Eigen/Dense>"}),
               IsEmpty());
+}
+
+TEST(Layering, FindsIncludesBetweenSubRoomsThatPointBack) {
+  const auto why = [](const char* path, const char* name) {
+    return why_bad_project_include(path, name);
+  };
+  EXPECT_EQ(why("search/study/study.cpp", "search/results/history.h"), "");
+  EXPECT_EQ(why("search/study/study.cpp", "search/study/draft.h"), "");
+  EXPECT_EQ(why("search/results/history.h", "evaluator/training/outcome.h"), "");
+  EXPECT_NE(why("search/results/history.h", "search/study/study.h"), "");
+  EXPECT_NE(why("search/samplers/random.cpp", "search/stoppers/quarter.h"), "");
+  EXPECT_NE(why("evaluator/training/trainer.h", "evaluator/evaluator.h"), "");
+  EXPECT_NE(why("search/loose.cpp", "search/results/history.h"), "");
+  EXPECT_NE(why("space/base/json.h", "space/spec.h"), "");
 }
 
 TEST(Layering, FindsCodeOfOneArchitecture) {
@@ -246,7 +301,7 @@ TEST(Layering, FindsFilesThatAreTooLong) {
   EXPECT_NE(why_too_long("space/spec.h", 121), "");
   EXPECT_EQ(why_too_long("space/spec.h", 120), "");
   EXPECT_EQ(why_too_long("model/backend.h", 200), "");
-  EXPECT_NE(why_too_long("search/study.cpp", 401), "");
+  EXPECT_NE(why_too_long("search/study/study.cpp", 401), "");
 }
 
 TEST(Layering, FindsPlugInsThatAreNotListed) {

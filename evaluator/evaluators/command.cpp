@@ -3,12 +3,12 @@
 #include <filesystem>
 #include <fstream>
 
-#include "evaluator/account.h"
 #include "evaluator/evaluator.h"
-#include "evaluator/gates.h"
-#include "evaluator/report.h"
-#include "evaluator/step_time.h"
-#include "evaluator/subprocess.h"
+#include "evaluator/evaluators/report.h"
+#include "evaluator/evaluators/subprocess.h"
+#include "evaluator/training/account.h"
+#include "evaluator/training/gates.h"
+#include "evaluator/training/step_time.h"
 #include "model/catalog.h"
 #include "space/base/atomic_file.h"
 #include "space/base/hash.h"
@@ -33,7 +33,8 @@ void write_json(const std::filesystem::path& path, const Json& json) {
 }
 
 // Runs a program of the user's for each candidate: the task as JSON files in a directory of its
-// own, the curve and the result as JSON lines on its standard output (evaluator/report.h).
+// own, the curve and the result as JSON lines on its standard output
+// (evaluator/evaluators/report.h).
 class Command : public Evaluator {
  public:
   explicit Command(const EvaluatorOptions& options) : options_(options) {

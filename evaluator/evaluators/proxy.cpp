@@ -5,17 +5,17 @@
 #include <new>
 #include <numbers>
 
-#include "evaluator/account.h"
-#include "evaluator/corpus.h"
+#include "evaluator/corpus/corpus.h"
+#include "evaluator/corpus/tokenizer.h"
 #include "evaluator/evaluator.h"
-#include "evaluator/gates.h"
-#include "evaluator/memory.h"
-#include "evaluator/probe.h"
-#include "evaluator/step_time.h"
-#include "evaluator/tokenizer.h"
-#include "evaluator/trainer.h"
+#include "evaluator/training/account.h"
+#include "evaluator/training/gates.h"
+#include "evaluator/training/probe.h"
+#include "evaluator/training/step_time.h"
+#include "evaluator/training/trainer.h"
 #include "model/learner.h"
 #include "space/base/log.h"
+#include "space/base/memory.h"
 #include "space/base/units.h"
 
 namespace moebius {

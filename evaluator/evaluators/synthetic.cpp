@@ -5,9 +5,9 @@
 #include <cstring>
 #include <thread>
 
-#include "evaluator/account.h"
 #include "evaluator/evaluator.h"
-#include "evaluator/gates.h"
+#include "evaluator/training/account.h"
+#include "evaluator/training/gates.h"
 #include "model/catalog.h"
 #include "space/base/hash.h"
 #include "space/base/rng.h"

@@ -1,5 +1,5 @@
-#include "search/session.h"
-#include "search/table.h"
+#include "search/commands/session.h"
+#include "search/report/table.h"
 
 namespace moebius {
 namespace {

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evaluator/kernel_time.h"
-#include "evaluator/step_time.h"
+#include "evaluator/training/kernel_time.h"
+#include "evaluator/training/step_time.h"
 #include "model/learner.h"
 #include "model/learner_memory.h"
 #include "model/roofline.h"
-#include "search/options.h"
-#include "search/table.h"
+#include "search/commands/options.h"
+#include "search/report/table.h"
 #include "space/base/rng.h"
 #include "space/cost.h"
 

@@ -1,5 +1,5 @@
-#include "search/options.h"
-#include "search/table.h"
+#include "search/commands/options.h"
+#include "search/report/table.h"
 
 namespace moebius {
 

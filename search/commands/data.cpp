@@ -1,12 +1,12 @@
-#include "evaluator/corpus.h"
+#include "evaluator/corpus/corpus.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "evaluator/prepare.h"
-#include "evaluator/tokenizer.h"
-#include "search/args.h"
-#include "search/table.h"
+#include "evaluator/corpus/prepare.h"
+#include "evaluator/corpus/tokenizer.h"
+#include "search/commands/args.h"
+#include "search/report/table.h"
 
 namespace moebius {
 namespace {

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <filesystem>
 
-#include "search/draw.h"
-#include "search/exporter.h"
-#include "search/session.h"
+#include "search/commands/session.h"
+#include "search/exporters/exporter.h"
+#include "search/report/draw.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 

@@ -4,13 +4,13 @@
 #include <filesystem>
 #include <thread>
 
-#include "evaluator/memory.h"
 #include "model/catalog.h"
 #include "model/instruction_level.h"
 #include "model/roofline.h"
-#include "search/options.h"
-#include "search/table.h"
-#include "search/version.h"
+#include "search/commands/options.h"
+#include "search/report/table.h"
+#include "search/results/version.h"
+#include "space/base/memory.h"
 #include "space/base/units.h"
 
 namespace moebius {

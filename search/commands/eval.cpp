@@ -1,10 +1,10 @@
 #include <cmath>
 #include <numbers>
 
-#include "evaluator/tokenizer.h"
-#include "evaluator/trainer.h"
-#include "search/checkpoint_model.h"
-#include "search/table.h"
+#include "evaluator/corpus/tokenizer.h"
+#include "evaluator/training/trainer.h"
+#include "search/commands/checkpoint_model.h"
+#include "search/report/table.h"
 
 namespace moebius {
 namespace {

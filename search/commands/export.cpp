@@ -1,11 +1,11 @@
-#include "search/exporter.h"
+#include "search/exporters/exporter.h"
 
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
 
-#include "search/options.h"
-#include "search/table.h"
+#include "search/commands/options.h"
+#include "search/report/table.h"
 
 namespace moebius {
 namespace {

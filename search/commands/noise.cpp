@@ -2,8 +2,8 @@
 #include <cmath>
 #include <set>
 
-#include "search/listing.h"
-#include "search/session.h"
+#include "search/commands/listing.h"
+#include "search/commands/session.h"
 
 namespace moebius {
 namespace {

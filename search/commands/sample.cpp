@@ -4,9 +4,9 @@
 #include <cmath>
 #include <span>
 
-#include "evaluator/tokenizer.h"
-#include "search/checkpoint_model.h"
-#include "search/table.h"
+#include "evaluator/corpus/tokenizer.h"
+#include "search/commands/checkpoint_model.h"
+#include "search/report/table.h"
 #include "space/base/rng.h"
 
 namespace moebius {

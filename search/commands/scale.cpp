@@ -1,10 +1,10 @@
-#include "search/scaling.h"
+#include "search/scaling/scaling.h"
 
 #include <cmath>
 
-#include "search/listing.h"
-#include "search/session.h"
-#include "search/worker_pool.h"
+#include "search/commands/listing.h"
+#include "search/commands/session.h"
+#include "search/study/worker_pool.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 

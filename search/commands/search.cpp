@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "evaluator/budget.h"
-#include "search/session.h"
-#include "search/table.h"
+#include "evaluator/training/budget.h"
+#include "search/commands/session.h"
+#include "search/report/table.h"
 
 namespace moebius {
 namespace {

@@ -1,8 +1,8 @@
 #include <cmath>
 
-#include "search/draw.h"
-#include "search/leaderboard.h"
-#include "search/options.h"
+#include "search/commands/options.h"
+#include "search/report/draw.h"
+#include "search/report/leaderboard.h"
 #include "space/base/units.h"
 
 namespace moebius {

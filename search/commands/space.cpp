@@ -2,9 +2,9 @@
 
 #include <filesystem>
 
-#include "search/draw.h"
-#include "search/listing.h"
-#include "search/options.h"
+#include "search/commands/listing.h"
+#include "search/commands/options.h"
+#include "search/report/draw.h"
 #include "space/base/units.h"
 #include "space/resources.h"
 

@@ -1,9 +1,9 @@
 #include <cmath>
 #include <limits>
 
-#include "evaluator/account.h"
-#include "search/session.h"
-#include "search/table.h"
+#include "evaluator/training/account.h"
+#include "search/commands/session.h"
+#include "search/report/table.h"
 #include "space/cost.h"
 
 namespace moebius {

@@ -1,6 +1,6 @@
-#include "search/leaderboard.h"
-#include "search/listing.h"
-#include "search/options.h"
+#include "search/commands/listing.h"
+#include "search/commands/options.h"
+#include "search/report/leaderboard.h"
 
 namespace moebius {
 

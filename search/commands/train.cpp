@@ -5,13 +5,13 @@
 #include <cmath>
 #include <filesystem>
 
-#include "evaluator/memory.h"
-#include "search/exporter.h"
-#include "search/options.h"
-#include "search/progress.h"
-#include "search/table.h"
+#include "search/commands/options.h"
+#include "search/commands/progress.h"
+#include "search/exporters/exporter.h"
+#include "search/report/table.h"
 #include "space/base/atomic_file.h"
 #include "space/base/log.h"
+#include "space/base/memory.h"
 #include "space/base/units.h"
 
 namespace moebius {

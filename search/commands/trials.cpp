@@ -1,5 +1,5 @@
-#include "search/listing.h"
-#include "search/options.h"
+#include "search/commands/listing.h"
+#include "search/commands/options.h"
 
 namespace moebius {
 namespace {

@@ -1,7 +1,7 @@
-#include "search/version.h"
+#include "search/results/version.h"
 
-#include "search/args.h"
-#include "search/table.h"
+#include "search/commands/args.h"
+#include "search/report/table.h"
 
 namespace moebius {
 

@@ -1,7 +1,7 @@
 #include <filesystem>
 
-#include "search/exporter.h"
-#include "search/version.h"
+#include "search/exporters/exporter.h"
+#include "search/results/version.h"
 #include "space/base/atomic_file.h"
 
 namespace moebius {

@@ -2,7 +2,7 @@
 #include <utility>
 #include <vector>
 
-#include "search/sampler.h"
+#include "search/samplers/sampler.h"
 
 namespace moebius {
 namespace {

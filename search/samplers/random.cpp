@@ -1,4 +1,4 @@
-#include "search/sampler.h"
+#include "search/samplers/sampler.h"
 
 namespace moebius {
 namespace {

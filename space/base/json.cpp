@@ -251,6 +251,8 @@ Json load_json(const std::string& path) {
   return parse_json(std::string_view(text).substr(0, size), path);
 }
 
+Json or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
 std::string canonical(const Json& value) {
   std::string result;
   write_canonical(value, result);

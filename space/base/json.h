@@ -100,6 +100,7 @@ class Reader {
 
 // A key as one step of a JSON pointer (RFC 6901), printable.
 std::string escape_pointer(std::string_view key);
+Json or_null(double value);  // NaN and infinities -> null
 // A JSON value as an error shows it: `string "64"`, `number 1.9`, `array of 3`.
 std::string describe(const Json& value);
 // Canonical text: sorted keys, no spaces, integral doubles as integers, shortest doubles. The input

@@ -3,10 +3,10 @@
 #include <cstring>
 #include <numeric>
 
-#include "evaluator/bin_file.h"
-#include "evaluator/corpus.h"
-#include "evaluator/prepare.h"
-#include "evaluator/tokenizer.h"
+#include "evaluator/corpus/bin_file.h"
+#include "evaluator/corpus/corpus.h"
+#include "evaluator/corpus/prepare.h"
+#include "evaluator/corpus/tokenizer.h"
 #include "evaluator_support.h"
 
 namespace moebius {

@@ -1,4 +1,4 @@
-#include "evaluator/budget.h"
+#include "evaluator/training/budget.h"
 
 #include "evaluator_support.h"
 

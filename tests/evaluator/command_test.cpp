@@ -2,7 +2,7 @@
 #include <set>
 #include <thread>
 
-#include "evaluator/report.h"
+#include "evaluator/evaluators/report.h"
 #include "evaluator_support.h"
 #include "space/cost.h"
 

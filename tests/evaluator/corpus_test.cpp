@@ -1,11 +1,11 @@
-#include "evaluator/corpus.h"
+#include "evaluator/corpus/corpus.h"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-#include "evaluator/documents.h"
-#include "evaluator/tokenizer.h"
+#include "evaluator/corpus/documents.h"
+#include "evaluator/corpus/tokenizer.h"
 #include "evaluator_support.h"
 
 namespace moebius {

@@ -1,9 +1,9 @@
-#include "evaluator/generator.h"
+#include "evaluator/corpus/generator.h"
 
 #include <array>
 #include <cmath>
 
-#include "evaluator/corpus.h"
+#include "evaluator/corpus/corpus.h"
 #include "evaluator_support.h"
 
 namespace moebius {

@@ -1,4 +1,4 @@
-#include "evaluator/progress.h"
+#include "evaluator/training/progress.h"
 
 #include <gtest/gtest.h>
 

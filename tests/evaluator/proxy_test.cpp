@@ -1,8 +1,8 @@
 #include <cmath>
 
-#include "evaluator/corpus.h"
-#include "evaluator/gates.h"
-#include "evaluator/trainer.h"
+#include "evaluator/corpus/corpus.h"
+#include "evaluator/training/gates.h"
+#include "evaluator/training/trainer.h"
 #include "evaluator_support.h"
 #include "model/checkpoint.h"
 #include "space/base/log.h"

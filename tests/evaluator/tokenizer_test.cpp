@@ -1,7 +1,7 @@
-#include "evaluator/tokenizer.h"
+#include "evaluator/corpus/tokenizer.h"
 
-#include "evaluator/corpus.h"
-#include "evaluator/generator.h"
+#include "evaluator/corpus/corpus.h"
+#include "evaluator/corpus/generator.h"
 #include "evaluator_support.h"
 
 namespace moebius {

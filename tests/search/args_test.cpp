@@ -1,4 +1,4 @@
-#include "search/args.h"
+#include "search/commands/args.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

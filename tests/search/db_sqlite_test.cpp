@@ -9,7 +9,7 @@
 #include <set>
 #include <sstream>
 
-#include "search/dbs/connection.h"
+#include "search/results/dbs/connection.h"
 #include "sqlite_support.h"
 
 namespace moebius {

@@ -1,4 +1,4 @@
-#include "search/draw.h"
+#include "search/report/draw.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <limits>
 #include <sstream>
 
-#include "search/options.h"
-#include "search/table.h"
+#include "search/commands/options.h"
+#include "search/report/table.h"
 
 namespace moebius {
 namespace {

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "search/statistics.h"
+#include "search/results/statistics.h"
 #include "search_support.h"
 
 namespace moebius {

@@ -1,11 +1,11 @@
-#include "search/leaderboard.h"
+#include "search/report/leaderboard.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "search/options.h"
+#include "search/commands/options.h"
 
 namespace moebius {
 namespace {

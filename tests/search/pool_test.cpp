@@ -5,7 +5,7 @@
 #include <fstream>
 #include <mutex>
 
-#include "search/worker_pool.h"
+#include "search/study/worker_pool.h"
 #include "search_support.h"
 
 namespace moebius {

@@ -1,4 +1,4 @@
-#include "search/proposal.h"
+#include "search/study/proposal.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "search/scaling.h"
+#include "search/scaling/scaling.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "model/catalog.h"
-#include "search/study.h"
+#include "search/study/study.h"
 #include "tests/support/folder.h"
 
 namespace moebius::testing_support {

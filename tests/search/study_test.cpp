@@ -1,11 +1,11 @@
-#include "search/study.h"
+#include "search/study/study.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <deque>
 
-#include "search/worker_pool.h"
+#include "search/study/worker_pool.h"
 #include "study_support.h"
 
 namespace moebius {

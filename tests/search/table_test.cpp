@@ -1,4 +1,4 @@
-#include "search/table.h"
+#include "search/report/table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <limits>
 
-#include "search/listing.h"
+#include "search/commands/listing.h"
 #include "space/base/check.h"
 
 namespace moebius {

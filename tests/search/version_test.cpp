@@ -1,4 +1,4 @@
-#include "search/version.h"
+#include "search/results/version.h"
 
 #include <gtest/gtest.h>
 

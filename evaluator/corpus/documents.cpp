@@ -1,0 +1,153 @@
+#include "evaluator/corpus/documents.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "space/base/check.h"
+#include "space/base/json.h"
+
+namespace moebius {
+namespace {
+
+constexpr std::size_t kBlock = 1 << 20;     // bytes per read
+constexpr std::size_t kLongest = 64 << 20;  // bytes of a piece
+
+using Emit = std::function<void(std::string_view)>;
+
+// Size and time of a file, to notice that it was changed while we read it.
+struct Identity {
+  explicit Identity(const std::string& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0)
+      bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
+    if (!S_ISREG(status.st_mode)) bad_input(path, "not a regular file");
+    size = status.st_size;
+    seconds = status.st_mtim.tv_sec;
+    nanoseconds = status.st_mtim.tv_nsec;
+  }
+  bool operator==(const Identity&) const = default;
+  std::int64_t size, seconds, nanoseconds;
+};
+
+void text_documents(const std::string& path, std::ifstream& file, const Emit& emit) {
+  std::string block(kBlock, '\0'), document;
+  BlankLines lines;
+  const auto flush = [&] {
+    if (!document.empty()) emit(document);
+    document.clear();
+  };
+  while (file.read(block.data(), static_cast<std::streamsize>(kBlock)), file.gcount() > 0) {
+    const auto count = static_cast<std::size_t>(file.gcount());
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const bool full = document.size() + (i - begin) >= kLongest;
+      if (!lines.starts(block[i]) && !full) continue;
+      document.append(block, begin, i - begin);
+      flush();
+      begin = i;
+    }
+    document.append(block, begin, count - begin);
+  }
+  if (file.bad()) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
+  flush();
+}
+
+void json_documents(const std::string& path, std::ifstream& file, const Emit& emit) {
+  std::string line;
+  for (std::int64_t number = 1; std::getline(file, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string where = path + ":" + std::to_string(number);
+    const Json object = Json::parse(line, nullptr, false);
+    if (object.is_discarded()) bad_input(where, "not a JSON value");
+    if (!object.is_object()) bad_input(where, "not an object", "{\"text\": ..}", describe(object));
+    const auto text = object.find("text");
+    if (text == object.end()) bad_input(where + ":/text", "missing key \"text\"");
+    if (!text->is_string()) bad_input(where + ":/text", "not a string", "", describe(*text));
+    emit(text->get_ref<const std::string&>() + "\n\n");
+  }
+  if (file.bad()) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
+}
+
+std::vector<std::string> files_below(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> files;
+  for (auto entry = fs::recursive_directory_iterator(directory);
+       entry != fs::recursive_directory_iterator(); ++entry) {
+    if (entry->path().filename().native().starts_with('.')) {
+      entry.disable_recursion_pending();
+      continue;
+    }
+    if (!entry->is_regular_file()) continue;
+    if (entry->path().extension() == ".bin")
+      bad_input(directory, "holds tokens; give the .bin file itself",
+                "a directory of text or JSONL", entry->path().filename().string());
+    files.push_back(entry->path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+TextSource::TextSource(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) {
+    files_ = {path};
+    if (Identity(path).size == 0) bad_input(path, "empty file");
+    return;
+  }
+  try {
+    files_ = files_below(path);
+  } catch (const std::filesystem::filesystem_error& trouble) {
+    bad_input(path, "cannot be read: " + trouble.code().message());
+  }
+  if (files_.empty()) bad_input(path, "no files in this directory");
+}
+
+void TextSource::for_each(const Emit& emit) const {
+  for (const std::string& path : files_) {
+    const Identity before(path);
+    std::ifstream file(path, std::ios::binary);
+    if (!file) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
+    path.ends_with(".jsonl") ? json_documents(path, file, emit) : text_documents(path, file, emit);
+    if (!(Identity(path) == before)) bad_input(path, "changed while it was read; try again");
+  }
+}
+
+std::int64_t TextSource::bytes() const {
+  std::int64_t bytes = 0;
+  for_each([&](std::string_view document) { bytes += static_cast<std::int64_t>(document.size()); });
+  return bytes;
+}
+
+std::int64_t Splitter::mark() const {
+  return split_ == 0 ? total_ - total_ / 10 : split_ == 1 ? total_ - total_ / 20 : INT64_MAX;
+}
+
+void Splitter::place(std::string_view document,
+                     const std::function<void(Split, std::string_view)>& emit) {
+  while (!document.empty()) {
+    const std::int64_t room = mark() - seen_;
+    if (room <= 0) {
+      ++split_;
+      continue;
+    }
+    std::size_t take = document.size();
+    const auto length = static_cast<std::int64_t>(take);
+    if (length > room && length > total_ / 50) {
+      take = static_cast<std::size_t>(room);
+      const auto continuation = [&](std::size_t i) { return (document[i] & '\xC0') == '\x80'; };
+      for (int i = 0; i < 3 && take < document.size() && continuation(take); ++i) ++take;
+    }
+    emit(static_cast<Split>(split_), document.substr(0, take));
+    seen_ += static_cast<std::int64_t>(take);
+    document.remove_prefix(take);
+  }
+}
+
+}  // namespace moebius

@@ -1,0 +1,49 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "evaluator/corpus/corpus.h"
+#include "space/recipe.h"
+
+namespace moebius {
+
+class Learner;  // model/learner.h
+
+// CPU seconds spent by this trial: of the calling thread when it trains with one thread; else of
+// the whole process, which is right only while no other trial runs in it.
+class CpuClock {
+ public:
+  explicit CpuClock(int threads) : threads_(threads) {}
+  double seconds() const;
+
+ private:
+  int threads_;
+};
+double wall_seconds();  // monotonic
+
+// Candidate over baseline: median and quartiles of the ratios of neighbouring steps, which drift of
+// the machine leaves alone.
+struct StepRatio {
+  double median = 1, low = 1, high = 1;
+  int pairs = 0;
+};
+// Quartiles of the ratios of paired samples.
+StepRatio ratio_of(const std::vector<double>& candidate, const std::vector<double>& baseline);
+
+// How steps are timed: on training batches, after two steps of warm-up, until `seconds` of CPU are
+// spent and at least five samples taken.
+struct Timing {
+  const Corpus& corpus;
+  const Recipe& recipe;
+  double seconds = 2;
+  int threads = 1;
+  bool wall = false;  // the clock that steps are measured by; else CPU
+};
+// These train the learners: throw them away afterwards.
+// Seconds of one optimizer step, the median.
+double time_steps(Learner& learner, const Timing& timing);
+// A B A B ..
+StepRatio compare_steps(Learner& candidate, Learner& baseline, const Timing& timing);
+
+}  // namespace moebius

@@ -1,0 +1,3 @@
+#include "search/commands/args.h"
+
+int main(int argc, char** argv) { return moebius::run_command_line(argc, argv); }

@@ -1,0 +1,73 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/catalog.h"
+#include "search/commands/args.h"
+#include "search/results/results_db.h"
+#include "space/scale.h"
+#include "space/space.h"
+
+namespace moebius {
+
+// Groups of options that several commands share, and what is made of them.
+
+// --db, --study
+struct DbOptions {
+  std::string db = "runs/moebius.db";
+  std::string study;
+};
+void describe(Args& args, DbOptions& options);
+// " --db r.db --study first": what the next command to type needs; the default is left out.
+std::string flags(const DbOptions& options);
+// Opens for reading and settles options.study: the one named, or the newest (said on stderr when
+// there are several). Error(BadInput) naming those there are.
+std::unique_ptr<ResultsDb> open_existing(const DbOptions& options, OpenMode mode);
+StudyRow pick_study(ResultsDb& db, DbOptions& options);
+// "12" -> trial 12. Error(BadInput).
+const Trial& pick_trial(const History& history, const std::string& number);
+// Directory for checkpoints and weights of a study: "/../runs/moebius.files/first", absolute, since
+// the database keeps paths in it; "" for memory.
+std::string files_of(const DbOptions& options);
+
+// --data, --tokenizer, --threads, --memory
+struct DataOptions {
+  std::string data, tokenizer, memory;
+  std::int64_t threads = 1, vocab = 0;
+  std::int64_t workers = 1;  // trials at the same time
+};
+void describe(Args& args, DataOptions& options);
+// These and --workers.
+void describe_parallel(Args& args, DataOptions& options);
+EvaluatorOptions evaluator_options(const DataOptions& options, const Recipe& recipe);
+
+// --lr, --batch and the other fields of a recipe; only those given replace the base's.
+struct RecipeOptions {
+  double lr = -1, warmup = -1, decay = -1, weight_decay = -1, clip = -1, aux = -1, z = -1;
+  std::int64_t batch = 0, seq = 0, micro_batch = 0, eval_tokens = 0;
+  std::string optimizer, schedule, precision;
+};
+void describe(Args& args, RecipeOptions& options);
+Recipe apply(const RecipeOptions& options, Recipe base);
+
+// A block that a user names: a baseline ("glam-nano"), or a moebius.block/1 file as export writes
+// it, or the folder that train wrote.
+struct Block {
+  std::string name;  // "glam-nano", or the stem of the file
+  Spec spec;
+  Recipe recipe;
+  Json provenance;             // of the file, or null
+  std::optional<Scale> scale;  // of a baseline
+};
+Block load_block(const std::string& name_or_file);
+// The recipe of the preset brainformer-SCALE; without one, B and S of the table's row.
+Recipe default_recipe(const Scale& scale);
+
+// Error(BadInput) when the optimizer or the schedule is unknown.
+void check_recipe(const Recipe& recipe);
+const LayerTypes& layer_types();  // of the built-in catalog
+
+}  // namespace moebius

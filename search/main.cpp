@@ -1,3 +1,0 @@
-#include "search/args.h"
-
-int main(int argc, char** argv) { return moebius::run_command_line(argc, argv); }

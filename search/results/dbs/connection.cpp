@@ -1,0 +1,242 @@
+#include "search/results/dbs/connection.h"
+
+#include <SQLiteCpp/Transaction.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "space/base/log.h"
+#include "space/resources.h"
+
+namespace moebius::sqlite {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kLockWait = std::chrono::seconds(60);
+constexpr auto kSilentWait = std::chrono::seconds(2);
+constexpr auto kOwnerWait = std::chrono::seconds(1);
+constexpr int kApplicationId = 0x4D6F6562;  // "Moeb"
+// Script i takes a file from version i to i + 1.
+constexpr std::array<const char*, 1> kMigrations = {"search/results/dbs/schema.sql"};
+constexpr int kVersion = static_cast<int>(kMigrations.size());
+
+// Called by SQLite while another connection holds the lock; 0 gives up with SQLITE_BUSY.
+int wait_for_lock(void*, int tries) {
+  thread_local Clock::time_point start;
+  thread_local bool told;
+  if (tries == 0) {
+    start = Clock::now();
+    told = false;
+  }
+  const auto waited = Clock::now() - start;
+  if (waited > kLockWait) return 0;
+  if (waited > kSilentWait && !std::exchange(told, true))
+    warn("the database is locked by another process; waiting up to {} s", kLockWait.count());
+  const int jitter = static_cast<int>((getpid() * 7919L + tries * 104729L) % 1000);
+  std::this_thread::sleep_for(std::chrono::milliseconds(std::min(1 << std::min(tries, 6), 50)) +
+                              std::chrono::microseconds(jitter));
+  return 1;
+}
+
+// SQLite's locks and fsync are not to be trusted on network file systems (reliability: U4, S8).
+void refuse_network_file_system(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  struct statfs info {};
+  if (statfs(folder.empty() ? "." : folder.c_str(), &info) != 0) return;  // opening will say more
+  constexpr std::array<std::pair<std::uint32_t, const char*>, 10> kNetwork = {{
+      {0x6969U, "NFS"},
+      {0x517BU, "SMB"},
+      {0xFE534D42U, "SMB"},
+      {0xFF534D42U, "CIFS"},
+      {0x01021997U, "9p"},
+      {0x65735546U, "FUSE"},
+      {0x00C36400U, "Ceph"},
+      {0x5346414FU, "AFS"},
+      {0x0BD00BD0U, "Lustre"},
+      {0x47504653U, "GPFS"},
+  }};
+  for (const auto& [magic, name] : kNetwork)
+    if (static_cast<std::uint32_t>(info.f_type) == magic)
+      throw Error(Exit::Storage,
+                  fmt::format("{}: is on a {} file system, whose locks cannot be trusted; name a "
+                              "database on a local disk",
+                              path, name));
+}
+
+int integer_pragma(SQLite::Database& database, const std::string& name) {
+  return database.execAndGet("PRAGMA " + name).getInt();
+}
+
+// Empty file -> current version, in one transaction. A file of another program is left alone.
+void migrate(SQLite::Database& database, const std::string& path, OpenMode mode) {
+  int version = 0, application = 0, tables = 0;
+  {
+    // All three as of one moment: another process may be creating the schema.
+    const SQLite::Transaction snapshot(database, SQLite::TransactionBehavior::DEFERRED);
+    version = integer_pragma(database, "user_version");
+    application = integer_pragma(database, "application_id");
+    tables = database.execAndGet("SELECT count(*) FROM sqlite_schema").getInt();
+  }
+  const bool fresh = application == 0 && version == 0 && tables == 0;
+  if (application != kApplicationId && !fresh)
+    throw Error(Exit::Storage, path + ": is not a Moebius database; name another file");
+  if (version > kVersion)
+    throw Error(Exit::Storage,
+                fmt::format("{}: was written by a newer moebius (format {}, this one knows {}); "
+                            "use that one",
+                            path, version, kVersion));
+  if (version == kVersion) return;
+  if (mode == OpenMode::ReadOnly)
+    throw Error(Exit::Storage, fmt::format("{}: has format {}, needs {}; open it once for writing",
+                                           path, version, kVersion));
+  SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
+  version = integer_pragma(database, "user_version");  // another process may have been faster
+  for (; version < kVersion; ++version)
+    database.exec(std::string(resource(kMigrations.at(static_cast<std::size_t>(version)))));
+  database.exec(fmt::format("PRAGMA application_id = {}", kApplicationId));
+  database.exec(fmt::format("PRAGMA user_version = {}", kVersion));
+  transaction.commit();
+}
+
+void make_durable(SQLite::Database& database, const std::string& path) {
+  const std::string journal = wal_is_safe(sqlite3_libversion_number()) ? "wal" : "truncate";
+  const std::string got = database.execAndGet("PRAGMA journal_mode = " + journal).getString();
+  database.exec("PRAGMA synchronous = FULL");
+  if (got != journal || integer_pragma(database, "synchronous") != 2)
+    throw Error(Exit::Storage,
+                fmt::format("{}: journal {} and synchronous FULL cannot be had (got {}); close "
+                            "other programs that use the file",
+                            path, journal, got));
+}
+
+int primary(const SQLite::Exception& error) { return error.getErrorCode() & 0xFF; }
+
+// A reader met the journal of an unfinished transaction and lacks the rights to undo it.
+bool cannot_roll_back(const std::string& path, const SQLite::Exception& error) {
+  const bool refused = primary(error) == SQLITE_READONLY || primary(error) == SQLITE_CANTOPEN ||
+                       error.getExtendedErrorCode() == SQLITE_IOERR_DELETE;
+  std::error_code none;
+  const auto size = std::filesystem::file_size(path + "-journal", none);
+  return refused && !none && size > 0;
+}
+
+std::string read_text(int file) {
+  std::array<char, 32> text{};
+  const ssize_t size = pread(file, text.data(), text.size() - 1, 0);
+  return size > 0 ? std::string(text.data(), static_cast<std::size_t>(size)) : "?";
+}
+
+}  // namespace
+
+bool wal_is_safe(int version) {
+  const bool back_ported =
+      (version >= 3044006 && version < 3045000) || (version >= 3050007 && version < 3051000);
+  return back_ported || (version >= 3051003 && version != 3052000);
+}
+
+std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode) {
+  const bool writes = mode == OpenMode::Create;
+  if (writes) refuse_network_file_system(path);
+  // After a kill inside a commit even a reader has to roll the journal back; query_only below keeps
+  // its SQL from writing.
+  const bool recovers = writes || access(path.c_str(), W_OK) == 0;
+  const int flags = (recovers ? SQLite::OPEN_READWRITE : SQLite::OPEN_READONLY) |
+                    (writes ? SQLite::OPEN_CREATE : 0);
+  auto database = std::make_unique<SQLite::Database>(path, flags | SQLite::OPEN_FULLMUTEX);
+  sqlite3_extended_result_codes(database->getHandle(), 1);
+  sqlite3_busy_handler(database->getHandle(), wait_for_lock, nullptr);
+  database->exec(
+      "PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;"
+      "PRAGMA trusted_schema = OFF");
+  if (!writes) database->exec("PRAGMA query_only = ON");
+  migrate(*database, path, mode);
+  if (writes) make_durable(*database, path);
+  return database;
+}
+
+void raise(const std::string& path, const SQLite::Exception& error) {
+  const auto storage = [&](const std::string& what) {
+    throw Error(Exit::Storage, fmt::format("{}: {} ({})", path, what, error.what()));
+  };
+  if (cannot_roll_back(path, error))
+    storage(
+        fmt::format("a writer was killed and left {}-journal, which must be rolled back; read "
+                    "the database once with the right to write both files and their directory",
+                    path));
+  switch (primary(error)) {
+    case SQLITE_CONSTRAINT:
+      throw Error(Exit::Bug, fmt::format("[sqlite] {}: {}", path, error.what()));
+    case SQLITE_BUSY:
+      storage(fmt::format("locked by another process for {} s; end it and run again",
+                          kLockWait.count()));
+      break;
+    case SQLITE_FULL:
+      storage("the disk is full; free space and run the same command again");
+      break;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+      storage("cannot be opened or written");
+      break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      storage("is damaged or not a database");
+      break;
+    default:
+      storage("the database failed; once the disk works and has space, run the same command again");
+  }
+  throw Error(Exit::Bug, "[sqlite] unreachable");
+}
+
+std::string describe() {
+  const bool wal = wal_is_safe(sqlite3_libversion_number());
+  return fmt::format("SQLite {}, journal {}, synchronous full, schema {}", sqlite3_libversion(),
+                     wal ? "WAL" : "TRUNCATE (this version's WAL can lose commits)", kVersion);
+}
+
+OwnerLock::OwnerLock(const std::string& database, const std::string& study)
+    : path_(database + ".owner-" + study) {
+  for (const auto start = Clock::now();;) {
+    file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (file_ < 0) throw Error(Exit::Storage, fmt::format("{}: {}", path_, std::strerror(errno)));
+    if (flock(file_, LOCK_EX | LOCK_NB) == 0) {
+      // The file may have been removed by its last owner between open and flock.
+      struct stat mine {
+      }, named{};
+      if (fstat(file_, &mine) == 0 && stat(path_.c_str(), &named) == 0 &&
+          mine.st_ino == named.st_ino)
+        break;
+    } else if (Clock::now() - start > kOwnerWait) {
+      const std::string owner = read_text(file_);
+      close(file_);
+      throw Error(Exit::NotOwner,
+                  fmt::format("study '{}' is being run by process {}; stop that one, or wait for "
+                              "its end",
+                              study, owner));
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    close(file_);
+  }
+  const std::string pid = std::to_string(getpid());
+  if (ftruncate(file_, 0) != 0 || pwrite(file_, pid.data(), pid.size(), 0) < 0)
+    warn("{}: {}", path_, std::strerror(errno));
+}
+
+OwnerLock::~OwnerLock() {
+  unlink(path_.c_str());
+  close(file_);
+}
+
+}  // namespace moebius::sqlite

@@ -1,0 +1,44 @@
+#pragma once
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
+#include <sqlite3.h>
+
+#include <memory>
+#include <string>
+
+#include "search/results/results_db.h"
+
+// What the files of the sqlite database share. SQLite headers stay inside search/results/dbs/.
+namespace moebius::sqlite {
+
+// A connection under the storage rules: one file on a local file system that is ours
+// (application_id) and of this version; TRUNCATE or WAL by the library's version, synchronous FULL,
+// foreign keys, locks waited for up to 60 s. Create makes and migrates. SQLite::Exception or
+// Error(Storage).
+std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode);
+
+// WAL can lose commits in SQLite 3.7.0 .. 3.51.2 without the back-ported fix of 3.44.6 and 3.50.7,
+// and in the withdrawn 3.52.0 ("WAL-reset bug"); then the journal is TRUNCATE.
+bool wal_is_safe(int library_version);
+
+// Why SQLite failed as the one line a user reads.
+[[noreturn]] void raise(const std::string& path, const SQLite::Exception& error);
+
+// The right to run a study: an flock on DB.owner-STUDY, which holds the owner's pid and vanishes
+// with the lock. The kernel drops it at death, and only then. Error(NotOwner) after a second.
+class OwnerLock {
+ public:
+  OwnerLock(const std::string& database, const std::string& study);
+  ~OwnerLock();
+  OwnerLock(const OwnerLock&) = delete;
+  OwnerLock& operator=(const OwnerLock&) = delete;
+
+ private:
+  std::string path_;
+  int file_ = -1;
+};
+
+// "SQLite 3.40.1, journal truncate, synchronous full, schema 1".
+std::string describe();
+
+}  // namespace moebius::sqlite

@@ -1,0 +1,101 @@
+#include "search/results/results_db.h"
+
+#include <cmath>
+
+#include "space/space.h"
+
+namespace moebius {
+namespace {
+
+void only_finite(double& value) {
+  if (!std::isfinite(value)) value = std::nan("");
+}
+
+}  // namespace
+
+#define PLUGIN(name) DbPlugin dbs_##name();
+#include "search/results/dbs.def"
+#undef PLUGIN
+
+const Registry<DbPlugin>& dbs() {
+  static const Registry<DbPlugin> registry = [] {
+    Registry<DbPlugin> result("database");
+#define PLUGIN(name) result.add(#name, dbs_##name());
+#include "search/results/dbs.def"
+#undef PLUGIN
+    return result;
+  }();
+  return registry;
+}
+
+std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode) {
+  const std::string allowed = "a path, sqlite:///relative.db, sqlite:////absolute.db or memory:";
+  if (url.empty()) bad_input("--db", "no database named", allowed);
+  const std::size_t colon = url.find(':');
+  if (colon != std::string::npos) {
+    std::string place = url.substr(colon + 1);
+    const DbPlugin* plugin = dbs().find(url.substr(0, colon));
+    if (plugin && (place.rfind("//", 0) != 0 || place.rfind("///", 0) == 0))
+      return plugin->open(place.rfind("///", 0) == 0 ? place.substr(3) : place, mode);
+    if (place.rfind("//", 0) == 0) bad_input("--db", "no such database", allowed, printable(url));
+  }
+  return dbs().get("sqlite").open(url, mode);
+}
+
+std::string valid_text(const std::string& text) {
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace))
+      .get_ref<const std::string&>();
+}
+
+Outcome storable(Outcome outcome) {
+  Measurement& m = outcome.measurement;
+  if (outcome.ending == Ending::Done && !(std::abs(m.loss) < 1e30)) {
+    outcome.message = "the final loss is not finite";
+    outcome.ending = Ending::Diverged;
+  }
+  if (outcome.ending != Ending::Done) m.loss = std::nan("");
+  for (double* value :
+       {&m.loss, &m.native_loss, &m.stopped_loss, &m.bits_per_byte, &m.epochs, &m.flops,
+        &m.cpu_seconds, &m.wall_seconds, &m.virtual_seconds, &m.step_seconds, &m.step_ratio,
+        &m.active_flops, &m.kept_pairs, &m.dropped_pairs, &m.tokens_per_active_parameter})
+    only_finite(*value);
+  outcome.message = valid_text(outcome.message);
+  for (CurvePoint& point : outcome.curve)
+    for (double* value : {&point.train_loss, &point.valid_loss, &point.cpu_seconds})
+      only_finite(*value);
+  return outcome;
+}
+
+bool same_result(const Outcome& stored, const Outcome& given) {
+  const double a = stored.measurement.loss, b = given.measurement.loss;
+  return stored.ending == given.ending && (a == b || (std::isnan(a) && std::isnan(b))) &&
+         stored.measurement.result_hash == given.measurement.result_hash;
+}
+
+Outcome lost_outcome() {
+  Outcome outcome;
+  outcome.ending = Ending::Failed;
+  outcome.message = fmt::format("{} attempts ended with their process", kMaxLost);
+  return outcome;
+}
+
+TrialState final_state(Ending ending) {
+  MOEBIUS_CHECK(ending != Ending::Stopped, "[results_db] a stopped attempt is released");
+  return parse_state(ending_text(ending));
+}
+
+void check_same_settings(const StudySettings& stored, const StudySettings& given) {
+  const auto document = [](const StudySettings& settings) {
+    return Json{{"space", settings.space},
+                {"recipe", settings.recipe},
+                {"options", settings.options},
+                {"seed", settings.seed},
+                {"lag", settings.lag}};
+  };
+  const std::vector<std::string> lines = diff(document(stored), document(given));
+  if (lines.empty()) return;
+  bad_input("--study", "was started with other settings: " + lines.front(),
+            "the settings it was started with, or another name", given.name);
+}
+
+}  // namespace moebius

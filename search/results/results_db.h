@@ -1,0 +1,118 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "search/results/history.h"
+#include "space/base/registry.h"
+
+namespace moebius {
+
+// What is fixed when a study is opened; resuming with another value exits 2 naming the first
+// differing JSON pointer.
+struct StudySettings {
+  std::string name;
+  Json space;    // document
+  Json recipe;   // resolved, overrides applied
+  Json options;  // budget, sampler, evaluator, data hash, lag, gate margin, baselines: what changes
+                 // results
+  std::uint64_t seed = 0;
+  std::int64_t lag = 4;
+  Json provenance;  // version, compiler, machine, command line: recorded, not compared
+};
+
+// A file that a trial left behind ("weights").
+struct Artifact {
+  std::int64_t trial = 0;  // id
+  std::int64_t number = 0;
+  std::string kind, path, hash;
+};
+
+struct StudyRow {
+  std::int64_t id = 0;
+  StudySettings settings;
+  std::int64_t redrawn = 0;  // statically infeasible draws
+  std::string created;       // UTC, ISO 8601
+};
+
+struct QueryResult {
+  std::vector<std::string> columns;
+  std::vector<std::vector<Json>> rows;  // null, integer, double or string
+};
+
+// The record of every study: about ten transactional verbs, each one BEGIN IMMEDIATE .. COMMIT,
+// durable on return and idempotent: after an error from COMMIT the same call may be made again.
+// Writes carry (trial, attempt) and are refused when the attempt is not the current one. One object
+// belongs to one process; calls are serialised inside. Error(Storage) for trouble with the store
+// (after waiting out locks for 60 s), Error(NotOwner) when another process runs the study.
+class ResultsDb {
+ public:
+  virtual ~ResultsDb() = default;
+
+  // Creates the study or finds it with equal settings; takes the owner lock when `own` (released
+  // with this object or death).
+  virtual StudyRow open_study(const StudySettings& settings, bool own) = 0;
+  virtual std::optional<StudyRow> find_study(const std::string& name) = 0;
+  virtual std::vector<StudyRow> studies() = 0;
+
+  // Appends waiting trials with the numbers they carry (the next ones), all or none; adds `redrawn`
+  // to the study's count. Fills ids.
+  virtual void propose(std::int64_t study, std::vector<Trial>& trials, std::int64_t redrawn) = 0;
+  // waiting -> running, attempt + 1 (the same attempt after a graceful release). Returns the
+  // attempt. A trial that `owner` is running already keeps its attempt.
+  virtual std::int64_t claim(std::int64_t trial, const std::string& owner) = 0;
+  // The attempt's curve so far, from its start: replaces what is stored of it.
+  virtual void curve(std::int64_t trial, std::int64_t attempt,
+                     const std::vector<CurvePoint>& points) = 0;
+  // running -> a final state, with measurement and curve, in one transaction. The curve replaces
+  // what is stored of the attempt: it may have been stopped and started again from step 0. false:
+  // the attempt is not current, or the trial ended with another result; dropped. A loss that is not
+  // finite is stored as diverged; other numbers that are not finite as "not measured".
+  virtual bool finish(std::int64_t trial, std::int64_t attempt, const Outcome& outcome) = 0;
+  // running -> waiting: graceful (the attempt number is kept) or lost with its process (the next
+  // claim counts; the 10th loss makes the trial failed). Not current: nothing happens.
+  virtual void release(std::int64_t trial, std::int64_t attempt, bool graceful) = 0;
+  virtual History history(std::int64_t study) = 0;
+  virtual void artifact(std::int64_t trial, const std::string& kind, const std::string& path,
+                        const std::string& hash) = 0;
+  virtual void artifact_gone(std::int64_t trial, const std::string& kind) = 0;
+  virtual std::vector<Artifact> artifacts(std::int64_t study) = 0;  // those not gone, by number
+  // A small JSON value kept with the study ("baseline_step_seconds"): set once, later calls return
+  // what is stored. A null `value` only reads; null when there is nothing.
+  virtual Json remember(std::int64_t study, const std::string& key, const Json& value) = 0;
+
+  // Read-only SQL by the user: one SELECT, no attach, no pragma, time and row limits.
+  // Error(BadInput) otherwise.
+  virtual QueryResult query(const std::string& sql, const std::vector<Json>& bound,
+                            std::int64_t max_rows) = 0;
+  virtual std::string describe() const = 0;      // one line: library, journal, durability
+  virtual std::vector<std::string> check() = 0;  // broken invariants, one line each; empty = sound
+};
+
+enum class OpenMode { ReadOnly, Create };
+
+struct DbPlugin {
+  std::string help;
+  // `place` is what follows "NAME:" in the URL.
+  std::function<std::unique_ptr<ResultsDb>(const std::string& place, OpenMode mode)> open;
+};
+const Registry<DbPlugin>& dbs();  // of dbs.def: sqlite, memory
+
+// "sqlite:///rel.db", "sqlite:////abs.db" or a bare path; "memory:" for tests. ReadOnly never
+// writes and needs no right to; Create makes the file (and its directory) with the first study.
+std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode);
+
+// Shared by the implementations, so that all keep the same values.
+inline constexpr std::int64_t kMaxLost = 10;  // lost attempts that make a trial failed
+Outcome storable(Outcome outcome);  // the rules of finish() on numbers that are not finite
+std::string valid_text(const std::string& text);  // bytes that are not UTF-8 are replaced
+Outcome lost_outcome();                           // what kMaxLost losses are recorded as
+bool same_result(const Outcome& stored, const Outcome& given);  // a repeated finish()
+TrialState final_state(Ending ending);                          // Error(Bug) for Stopped
+// Error(BadInput) naming the first JSON pointer in which resumed settings differ from the stored.
+void check_same_settings(const StudySettings& stored, const StudySettings& given);
+
+}  // namespace moebius

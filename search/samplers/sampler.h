@@ -1,0 +1,45 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "search/results/history.h"
+#include "space/space.h"
+
+namespace moebius {
+
+struct Proposal {
+  Point point;
+  std::int64_t parent = -1;  // trial number
+  std::string op;
+};
+
+// What a sampler may look at when it proposes trial `number`: the specs of all trials before it,
+// but the *results* only of trials <= number - lag. The study hands in a view that enforces this,
+// so any number of workers gives the same search.
+struct SamplerView {
+  const Space& space;
+  const std::vector<const Trial*>&
+      visible;  // final trials in the space, by number: baselines (first seeds) that keep the
+                // constraints, and search trials
+                // <= number - lag
+  std::int64_t index = 0;   // search trials proposed before this one
+  std::int64_t trials = 0;  // search trials asked for (--trials)
+};
+
+// A pure function of (space, history, rng): nothing to save, any worker may propose after any
+// crash.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+  virtual Proposal propose(const SamplerView& view, Rng& rng) const = 0;
+};
+
+struct SamplerPlugin {
+  std::string help;
+  std::function<std::unique_ptr<Sampler>()> make;
+};
+const Registry<SamplerPlugin>& samplers();  // of samplers.def: random, evolution
+
+}  // namespace moebius

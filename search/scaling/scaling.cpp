@@ -1,0 +1,132 @@
+#include "search/scaling/scaling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "model/learner.h"
+#include "search/results/statistics.h"
+
+namespace moebius {
+namespace {
+
+constexpr std::int64_t kMicroTokens = 2048;  // of a micro-batch: enough to fill the matmuls
+
+// B and S of the row; the fewest sequences in a micro-batch that make kMicroTokens, or all of them
+// where the routing groups of the block span sequences.
+Recipe recipe_at(const Recipe& base, const Scale& row, const Spec& spec, const LayerTypes& types) {
+  Recipe recipe = base;
+  recipe.batch = row.batch;
+  recipe.seq = row.seq;
+  recipe.micro_batch = row.batch;
+  for (std::int64_t m = row.batch; m >= 1; --m)
+    if (row.batch % m == 0 && m * row.seq >= kMicroTokens) recipe.micro_batch = m;
+  if (!why_illegal(spec, types, recipe).empty()) recipe.micro_batch = row.batch;
+  return recipe;
+}
+
+// One study trains them all, so they share a recipe: the largest micro-batch that one of them
+// needs.
+Recipe common_recipe(const std::vector<ScaledBlock>& blocks, const Recipe& base, const Scale& row,
+                     const LayerTypes& types) {
+  Recipe common = recipe_at(base, row, blocks.front().spec, types);
+  for (const ScaledBlock& block : blocks)
+    common.micro_batch =
+        std::max(common.micro_batch, recipe_at(base, row, block.spec, types).micro_batch);
+  for (const ScaledBlock& block : blocks)
+    if (const std::string why = why_illegal(block.spec, types, common); !why.empty())
+      bad_input(block.name, "is illegal at scale " + row.name + ": " + why);
+  return common;
+}
+
+// The blocks of search trials, the lowest mean loss over all their seeds first.
+std::vector<BlockResult> finalists(const std::vector<BlockResult>& blocks, std::int64_t top) {
+  std::vector<BlockResult> found;
+  for (const BlockResult& block : blocks)
+    if (std::any_of(block.trials.begin(), block.trials.end(),
+                    [](const Trial* trial) { return trial->role == "search"; }))
+      found.push_back(block);
+  const auto count = static_cast<std::int64_t>(found.size());
+  if (count == 0) throw Error(Exit::NoUsableTrial, "no search trial of the study has a loss");
+  if (top < 1 || top > count)
+    bad_input("--top", fmt::format("only {} blocks have a loss", count),
+              fmt::format("1..{}", count), std::to_string(top));
+  found.resize(static_cast<std::size_t>(top));
+  return found;
+}
+
+Spec baseline_at(const Space& space, const std::string& name, const Scale& from, const Scale& to,
+                 HeadRule rule, const LayerTypes& types) {
+  if (is_file_name(name)) {
+    const Json document = load_json(name);
+    if (document.value("format", "") == "moebius.baseline/1")
+      return read_block(document, name, to, types);
+    return scale_block(space_baseline(space, name, types), from, to, rule);
+  }
+  std::string block, row;
+  if (!split_baseline(name, block, row)) block = name;
+  return baseline(block, to, types);
+}
+
+std::string baseline_name(const std::string& name, const Scale& to) {
+  std::string block, row;
+  if (!split_baseline(name, block, row)) block = std::filesystem::path(name).stem().string();
+  return block + "-" + to.name;
+}
+
+}  // namespace
+
+double flop_rate(const History& history) {
+  double flops = 0, seconds = 0;
+  for (const Trial& trial : history.trials()) {
+    if (!trial.outcome) continue;
+    const Measurement& measured = trial.outcome->measurement;
+    if (!(measured.flops > 0 && measured.cpu_seconds > 0)) continue;
+    flops += measured.flops;
+    seconds += measured.cpu_seconds;
+  }
+  return seconds > 0 ? flops / seconds : std::nan("");
+}
+
+std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& space,
+                                       const Catalog& catalog, const ScaleRequest& request) {
+  const LayerTypes& types = catalog.types;
+  const Scale from = scale(space.scale()), to = scale(request.to);
+  const std::vector<BlockResult> blocks = by_block(history);
+  std::vector<ScaledBlock> result;
+  for (const BlockResult& block : finalists(blocks, request.top)) {
+    const Trial& first = *block.trials.front();
+    ScaledBlock& scaled = result.emplace_back();
+    scaled.trial = first.number;
+    scaled.name = fmt::format("t{}-{}", first.number, to.name);
+    scaled.proxy_loss = block.loss.mean;
+    scaled.seeds = block.loss.n;
+    scaled.spec = scale_block(first.spec, from, to, request.rule);
+  }
+  for (const std::string& name :
+       request.baselines ? space.baselines() : std::vector<std::string>()) {
+    ScaledBlock& scaled = result.emplace_back();
+    scaled.name = baseline_name(name, to);
+    scaled.proxy_loss = std::nan("");
+    scaled.spec = baseline_at(space, name, from, to, request.rule, types);
+    const std::string trained = spec_hash(space_baseline(space, name, types));
+    for (const BlockResult& block : blocks)
+      if (block.spec_hash == trained) {
+        scaled.proxy_loss = block.loss.mean;
+        scaled.seeds = block.loss.n;
+      }
+  }
+  const double rate = flop_rate(history);
+  const std::int64_t vocab = request.vocab > 0 ? request.vocab : to.vocab;
+  const Recipe recipe = common_recipe(result, request.recipe, to, types);
+  for (ScaledBlock& scaled : result) {
+    scaled.recipe = recipe;
+    scaled.cost = cost(scaled.spec, types, scaled.recipe, vocab);
+    scaled.peak_bytes =
+        Learner::plan(scaled.spec, scaled.recipe, vocab, {request.backend, {}, 0}, catalog).total();
+    scaled.step_seconds = scaled.cost.step_flops / rate;
+  }
+  return result;
+}
+
+}  // namespace moebius

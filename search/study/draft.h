@@ -1,0 +1,38 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "search/study/study.h"
+
+namespace moebius {
+
+// Trials that are to be appended to a study in one transaction, and the history as it will be.
+class Draft {
+ public:
+  Draft(const History& history, const Space& space, std::uint64_t study_seed)
+      : history_(history), space_(space), study_seed_(study_seed) {}
+
+  // Seed by seed, the first seeds first; what is there already is left out.
+  void baselines(const std::vector<Baseline>& baselines, std::int64_t seeds);
+  // A search trial; the number that the block has, or gets.
+  std::int64_t enqueue(const Spec& spec);
+  // The block under the next seed that it has not been given: study_seed, study_seed + 1, ..
+  std::int64_t another(const Spec& spec, const std::string& role, std::int64_t parent,
+                       const std::string& label = "");
+  // A trial with the role "scaled" and the block's name as label, unless there is one.
+  void scaled(const Baseline& block);
+
+  std::vector<Trial>& trials() { return trials_; }
+
+ private:
+  Trial make(const Spec& spec, const std::string& role, std::uint64_t seed) const;
+  std::int64_t append(Trial trial);
+
+  History history_;
+  const Space& space_;
+  const std::uint64_t study_seed_;
+  std::vector<Trial> trials_;
+};
+
+}  // namespace moebius

@@ -1,0 +1,380 @@
+#include "search/study/study.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <mutex>
+#include <utility>
+
+#include "search/study/draft.h"
+#include "search/study/proposal.h"
+#include "space/base/log.h"
+
+namespace moebius {
+namespace {
+
+constexpr std::size_t kKeptWeights = 5;
+constexpr const char* kStepSeconds = "baseline_step_seconds";
+constexpr const char* kWallStepSeconds = "baseline_wall_step_seconds";
+constexpr const char* kService = "service";
+
+std::string process_owner() {
+  char host[256] = "?";
+  gethostname(host, sizeof host - 1);
+  return fmt::format("{}:{}", host, getpid());
+}
+
+Recipe read_settings_recipe(const StudySettings& settings) {
+  Problems problems("recipe");
+  Recipe recipe = read_recipe(Reader(settings.recipe, "", problems));
+  problems.raise();
+  return recipe;
+}
+
+// Under which a study remembers what a trial's budget in seconds became.
+std::string steps_key(const Trial& trial) { return fmt::format("steps/{}", trial.number); }
+
+double number_or_zero(const Json& json) {
+  if (const auto* real = json.get_ptr<const Json::number_float_t*>()) return *real;
+  const auto* integer = json.get_ptr<const Json::number_integer_t*>();
+  return integer ? static_cast<double>(*integer) : 0;
+}
+
+}  // namespace
+
+struct Study::Impl {
+  const StudyOptions options;
+  const Space& space;
+  const LayerTypes& types;
+  ResultsDb& db;
+  const std::int64_t vocab;
+  const Recipe recipe;
+  const std::vector<Baseline> baselines;
+  const std::unique_ptr<Sampler> sampler;
+  const std::string owner;
+  Cost baseline_cost;
+
+  mutable std::mutex mutex;
+  StudyRow row;
+  History history;
+  double step_seconds = 0;  // of the gate baseline; 0 = not measured
+  bool exhausted = false;
+
+  Impl(StudyOptions given, const Space& of, const LayerTypes& layer_types, ResultsDb& results,
+       std::int64_t v)
+      : options(std::move(given)),
+        space(of),
+        types(layer_types),
+        db(results),
+        vocab(v),
+        recipe(read_settings_recipe(options.settings)),
+        baselines(options.baselines ? *options.baselines : space_baselines(space, types)),
+        sampler(samplers().get(options.sampler).make()),
+        owner(options.service ? kService : process_owner()) {
+    check_options();
+    row = db.open_study(options.settings, true);
+    history = db.history(row.id);
+    release_dead();
+    history = db.history(row.id);
+    propose_given();
+    step_seconds = number_or_zero(db.remember(row.id, step_seconds_key(), Json()));
+  }
+
+  void check_options() {
+    const auto at_least = [](const char* name, std::int64_t value, std::int64_t low) {
+      if (value < low)
+        bad_input(name, "out of range", fmt::format("{} or more", low), std::to_string(value));
+    };
+    at_least("--lag", options.settings.lag, 1);
+    at_least("--trials", options.trials, 0);
+    at_least("--baseline-seeds", options.baseline_seeds, 1);
+    if (baselines.empty() && options.trials > 0 && !space.constraints().empty())
+      bad_input("--baseline", "the constraints of the space compare with a baseline",
+                "at least one");
+    for (const Baseline& baseline : baselines)
+      if (const std::string why = why_illegal(baseline.spec, types, recipe); !why.empty())
+        bad_input(baseline.name, "cannot be trained under the recipe: " + why);
+    if (!baselines.empty())
+      baseline_cost = cost(baselines.front().spec, types, space.recipe(), vocab);
+    for (const Spec& spec : options.seeds) check_search_block(spec, "--seed-from");
+    // A space that nothing satisfies is refused now, not when its baselines have been trained.
+    if (options.trials > static_cast<std::int64_t>(options.seeds.size()))
+      propose_trial(context(), History());
+  }
+
+  void check_search_block(const Spec& spec, const std::string& where) const {
+    if (const std::string why = why_refused(context(), spec); !why.empty())
+      bad_input(where, "a block is infeasible: " + why);
+  }
+
+  void check_trainable(const Spec& spec, const std::string& where) const {
+    if (const std::string why = why_illegal(spec, types, recipe); !why.empty())
+      bad_input(where, "a block cannot be trained under the recipe: " + why);
+  }
+
+  // Trials running under a process that is gone. A service leaves alone what it gave away itself.
+  void release_dead() {
+    for (const Trial& trial : history.trials())
+      if (trial.state == TrialState::Running && !(options.service && trial.owner == kService))
+        db.release(trial.id, trial.attempt, false);
+  }
+
+  // Baselines and the blocks that the search starts from: all that is not there yet.
+  void propose_given() {
+    Draft draft(history, space, options.settings.seed);
+    draft.baselines(baselines, options.baseline_seeds);
+    for (const Spec& spec : options.seeds) draft.enqueue(spec);
+    append(draft);
+  }
+
+  void append(Draft& draft) {
+    if (draft.trials().empty()) return;
+    db.propose(row.id, draft.trials(), 0);
+    for (const Trial& trial : draft.trials()) history.add(trial);
+  }
+
+  ProposalContext context() const {
+    return {space,
+            types,
+            recipe,
+            baseline_cost,
+            *sampler,
+            vocab,
+            options.settings.lag,
+            options.trials,
+            options.settings.seed,
+            max_step_ratio()};
+  }
+
+  // The first seed of the first baseline, which propose_given() gave the number 0.
+  const Trial* gate() const {
+    const Trial* trial = baselines.empty() ? nullptr : history.find(0);
+    return trial && trial->role == "baseline" ? trial : nullptr;
+  }
+
+  bool baselines_final() const {
+    for (std::int64_t i = history.first_open(); const Trial* trial = history.find(i); ++i)
+      if (trial->role == "baseline" && !trial->final()) return false;
+    return true;
+  }
+
+  // Whether search trial `number` may start, and be proposed if it is the next one.
+  bool search_may_start(std::int64_t number) const {
+    if (!baselines_final() || !history.ready(number, options.settings.lag)) return false;
+    if (const Trial* trial = gate(); trial && trial->state != TrialState::Done)
+      throw Error(Exit::NoUsableTrial, fmt::format("the gate baseline {} is {}: {}", trial->label,
+                                                   state_text(trial->state),
+                                                   trial->outcome ? trial->outcome->message : ""));
+    return true;
+  }
+
+  bool may_start(const Trial& trial) const {
+    if (trial.role == "search") return search_may_start(trial.number);
+    const Trial* parent = history.find(trial.parent);
+    return parent == nullptr || parent->final();
+  }
+
+  bool wants_more() const { return !exhausted && history.count("search") < options.trials; }
+
+  bool complete() const { return !wants_more() && history.find(history.first_open()) == nullptr; }
+
+  Trial claim(Trial trial) {
+    trial.attempt = db.claim(trial.id, owner);
+    trial.state = TrialState::Running;
+    trial.owner = owner;
+    history.update(trial);
+    return trial;
+  }
+
+  std::optional<Trial> propose_next() {
+    ProposalResult result = propose_trial(context(), history);
+    if (!result.trial) {
+      exhausted = true;
+      warn("the space is exhausted after {} search trials: no new block in 1000 draws",
+           history.count("search"));
+      return {};
+    }
+    std::vector<Trial> trials{std::move(*result.trial)};
+    db.propose(row.id, trials, result.redrawn);
+    row.redrawn += result.redrawn;
+    history.add(trials.front());
+    return claim(trials.front());
+  }
+
+  bool by_wall() const { return options.budget.unit == Budget::Unit::Wall; }
+  const char* step_seconds_key() const { return by_wall() ? kWallStepSeconds : kStepSeconds; }
+
+  double max_step_ratio() const {
+    for (const Constraint& constraint : space.constraints())
+      if (constraint.metric == "step_time" && options.budget.timed())
+        return constraint.max_over_baseline;
+    return 0;  // without a clock nothing but a predicted time could gate
+  }
+
+  GateBaseline gate_baseline() const {
+    GateBaseline result;
+    result.spec = baselines.front().spec;
+    result.step_seconds = step_seconds;
+    result.margin = options.gate_margin;
+    result.max_step_ratio = max_step_ratio();
+    if (const Trial* trial = gate(); trial && trial->state == TrialState::Done) {
+      result.curve = trial->outcome->curve;
+      result.steps = trial->outcome->measurement.steps;
+    }
+    return result;
+  }
+
+  // Another attempt, and another seed of the same block, train as many steps as the first.
+  void fix_steps(const Trial& trial, Candidate& candidate) const {
+    const Json known =
+        options.budget.timed() ? db.remember(row.id, steps_key(trial), Json()) : Json();
+    if (known.is_object()) {
+      candidate.fixed_steps =
+          static_cast<std::int64_t>(number_or_zero(known.value("steps", Json())));
+      if (const Json ratio = known.value("step_ratio", Json()); ratio.is_number())
+        candidate.fixed_ratio = number_or_zero(ratio);
+      return;
+    }
+    const Trial* parent = history.find(trial.parent);
+    const bool same = parent && parent->spec_hash == trial.spec_hash && trial.role != "search";
+    if (same && parent->state == TrialState::Done)
+      candidate.fixed_steps = parent->outcome->measurement.steps;
+  }
+};
+
+Study::Study(StudyOptions options, const Space& space, const LayerTypes& types, ResultsDb& db,
+             std::int64_t vocab)
+    : impl_(std::make_unique<Impl>(std::move(options), space, types, db, vocab)) {}
+
+Study::~Study() = default;
+
+void Study::prepare(Evaluator& evaluator) {
+  const std::lock_guard lock(impl_->mutex);
+  Impl& me = *impl_;
+  if (me.baselines.empty() || !me.options.budget.timed() || me.step_seconds > 0) return;
+  const double measured =
+      evaluator.step_seconds(me.baselines.front().spec, me.recipe, me.by_wall());
+  if (measured > 0)
+    me.step_seconds = number_or_zero(me.db.remember(me.row.id, me.step_seconds_key(), measured));
+}
+
+std::optional<Trial> Study::ask(bool& wait) {
+  const std::lock_guard lock(impl_->mutex);
+  Impl& me = *impl_;
+  wait = false;
+  for (std::int64_t i = me.history.first_open(); const Trial* trial = me.history.find(i); ++i)
+    if (trial->state == TrialState::Waiting && me.may_start(*trial)) return me.claim(*trial);
+  const auto next = static_cast<std::int64_t>(me.history.trials().size());
+  if (me.wants_more() && me.search_may_start(next))
+    if (std::optional<Trial> trial = me.propose_next()) return trial;
+  wait = !me.complete();
+  return {};
+}
+
+Candidate Study::candidate(const Trial& trial) const {
+  const std::lock_guard lock(impl_->mutex);
+  const Impl& me = *impl_;
+  Candidate candidate;
+  candidate.trial = trial.number;
+  candidate.attempt = trial.attempt;
+  candidate.spec = trial.spec;
+  candidate.recipe = me.recipe;
+  candidate.budget = me.options.budget;
+  me.fix_steps(trial, candidate);
+  candidate.seed = trial.seed;
+  candidate.gated = trial.role == "search" && !me.baselines.empty();
+  if (!me.baselines.empty()) candidate.baseline = me.gate_baseline();
+  return candidate;
+}
+
+void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {
+  if (!impl_->options.budget.timed()) return;
+  const Json known = {{"steps", steps}, {"step_ratio", or_null(step_ratio)}};
+  impl_->db.remember(impl_->row.id, steps_key(trial), known);
+}
+
+void Study::tell(const Trial& given, const Outcome& outcome) {
+  const std::lock_guard lock(impl_->mutex);
+  Impl& me = *impl_;
+  Trial trial = given;
+  if (outcome.ending == Ending::Stopped) {
+    if (!outcome.curve.empty()) me.db.curve(trial.id, trial.attempt, outcome.curve);
+    me.db.release(trial.id, trial.attempt, true);
+    trial.state = TrialState::Waiting;
+  } else {
+    if (!me.db.finish(trial.id, trial.attempt, outcome))
+      throw Error(Exit::NotOwner,
+                  fmt::format("trial {}: attempt {} is not the current one any more; its result "
+                              "is dropped",
+                              trial.number, trial.attempt));
+    trial.outcome = storable(outcome);
+    trial.state = final_state(trial.outcome->ending);
+  }
+  me.history.update(trial);
+}
+
+void Study::keep_weights(const Trial& trial, const std::string& path) {
+  const std::lock_guard lock(impl_->mutex);
+  Impl& me = *impl_;
+  const Trial* ended = me.history.find(trial.number);
+  std::error_code ignored;  // a file that is gone already is what is wanted
+  if (!std::filesystem::exists(path, ignored)) return;
+  if (ended->state != TrialState::Done) {
+    std::filesystem::remove(path, ignored);
+    return;
+  }
+  me.db.artifact(trial.id, "weights", path, ended->outcome->measurement.result_hash);
+  std::vector<Artifact> kept = me.db.artifacts(me.row.id);
+  std::erase_if(kept, [](const Artifact& artifact) { return artifact.kind != "weights"; });
+  std::sort(kept.begin(), kept.end(), [&](const Artifact& left, const Artifact& right) {
+    return ranks_before(*me.history.find(left.number), *me.history.find(right.number));
+  });
+  for (std::size_t i = kKeptWeights; i < kept.size(); ++i) {
+    std::filesystem::remove(kept[i].path, ignored);
+    me.db.artifact_gone(kept[i].trial, kept[i].kind);
+  }
+}
+
+std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, const std::string& role,
+                                     std::int64_t parent, std::int64_t seeds) {
+  const std::lock_guard lock(impl_->mutex);
+  Impl& me = *impl_;
+  Draft draft(me.history, me.space, me.options.settings.seed);
+  std::vector<std::int64_t> numbers;
+  for (const Spec& spec : specs) {
+    if (role == "search") {
+      me.check_search_block(spec, "enqueue");
+      numbers.push_back(draft.enqueue(spec));
+      continue;
+    }
+    me.check_trainable(spec, role);
+    for (std::int64_t k = 0; k < seeds; ++k) numbers.push_back(draft.another(spec, role, parent));
+  }
+  me.append(draft);
+  return numbers;
+}
+
+void Study::add_scaled(const std::vector<Baseline>& blocks) {
+  const std::lock_guard lock(impl_->mutex);
+  Draft draft(impl_->history, impl_->space, impl_->options.settings.seed);
+  for (const Baseline& block : blocks) {
+    impl_->check_trainable(block.spec, block.name);
+    draft.scaled(block);
+  }
+  impl_->append(draft);
+}
+
+History Study::history() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->history;
+}
+
+const StudyRow& Study::row() const { return impl_->row; }
+
+bool Study::complete() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->complete();
+}
+
+}  // namespace moebius

@@ -1,0 +1,89 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evaluator/evaluator.h"
+#include "search/results/results_db.h"
+#include "search/samplers/sampler.h"
+
+namespace moebius {
+
+struct Baseline {
+  std::string name;  // "glam-nano", the file's stem; "t12-micro" for a scaled block
+  Spec spec;
+};
+// The space's baselines at its row of the scale table; the first is the one that gates compare
+// with.
+std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& types);
+
+struct StudyOptions {
+  StudySettings settings;
+  std::string sampler = "evolution";
+  Budget budget;
+  std::int64_t trials = 100;  // search trials wanted
+  std::vector<Spec> seeds;    // --seed-from, enqueue: first search trials, in order
+  std::optional<std::vector<Baseline>> baselines;  // absent = the space's; may be empty
+  std::int64_t baseline_seeds = 1;  // seeds of each baseline (the first seed is the gate's)
+  double gate_margin = 0.02;
+  // ask, tell and enqueue by hand: trials asked for stay running when this process ends. (A search
+  // takes them for lost.)
+  bool service = false;
+};
+
+// One search: proposals, gates and results over a database. Thread-safe. A crash at any point loses
+// nothing that was told.
+//
+// Order (DESIGN 5, 6). Numbers 0.. are the baselines, seed by seed; then the blocks given as seeds;
+// then proposals. A baseline starts at once, its further seeds after its first. Search trial i
+// starts when every baseline and every trial <= i - lag is final, and was proposed from the results
+// of exactly the baselines and the search trials <= i - lag, and the specs of all trials < i. So
+// (number, spec, loss) do not depend on the number of workers or on who finished first.
+class Study {
+ public:
+  // Creates or resumes; nothing is written when the input is bad. Trials left running by a dead
+  // process are released as lost.
+  Study(StudyOptions options, const Space& space, const LayerTypes& types, ResultsDb& db,
+        std::int64_t vocab);
+  ~Study();
+
+  // Measures the gate baseline's step time, once per study; budgets in seconds need it.
+  void prepare(Evaluator& evaluator);
+  // The next trial whose turn it is, claimed: waiting ones by number, else a new proposal. Empty
+  // with `wait`: running ones must end first. Empty without: the study is complete.
+  // Error(NoUsableTrial) when the gate baseline ended without a loss, Error(BadInput) when no draw
+  // satisfies the constraints.
+  std::optional<Trial> ask(bool& wait);
+  // The candidate of a claimed trial: seed, budget, gates.
+  Candidate candidate(const Trial& trial) const;
+  // The steps that a budget in seconds became, and the step ratio measured for it (NaN = none):
+  // another attempt trains as many and measures nothing again.
+  void planned(const Trial& trial, std::int64_t steps, double step_ratio);
+  // Ends the attempt. Ending::Stopped releases it gracefully. Error(NotOwner) when the attempt is
+  // not the current one any more.
+  void tell(const Trial& trial, const Outcome& outcome);
+  // Weights of a finished trial: kept for the best five trials, the files of others are deleted.
+  void keep_weights(const Trial& trial, const std::string& path);
+  // Adds trials by hand (enqueue = role "search", rerun, noise, control), `seeds` of each
+  // spec: the first ones that this study has not trained it with, the study's own seed first.
+  // Returns their numbers; an enqueued spec that is known gives the number it has.
+  std::vector<std::int64_t> add(const std::vector<Spec>& specs, const std::string& role,
+                                std::int64_t parent, std::int64_t seeds);
+
+  // Adds blocks of another study at this one's size, labelled with their names; those that were
+  // added before are left out.
+  void add_scaled(const std::vector<Baseline>& blocks);
+
+  History history() const;  // a copy
+  const StudyRow& row() const;
+  bool complete() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace moebius
