@@ -125,6 +125,21 @@ std::int64_t TextSource::bytes() const {
   return bytes;
 }
 
+void for_each_line(std::string_view text, std::size_t longest, const Emit& emit) {
+  const auto continuation = [&](std::size_t i) { return (text[i] & '\xC0') == '\x80'; };
+  while (!text.empty()) {
+    std::size_t end = std::min(text.find('\n'), text.size());
+    const bool whole = end <= longest;
+    if (!whole) {
+      end = longest;
+      for (int i = 0; i < 3 && end > 1 && continuation(end); ++i) --end;
+      if (continuation(end)) end = longest;  // not UTF-8: any place is as good
+    }
+    if (end > 0) emit(text.substr(0, end));
+    text.remove_prefix(whole && end < text.size() ? end + 1 : end);
+  }
+}
+
 std::int64_t Splitter::mark() const {
   return split_ == 0 ? total_ - total_ / 10 : split_ == 1 ? total_ - total_ / 20 : INT64_MAX;
 }

@@ -27,6 +27,12 @@ class TextSource {
   std::vector<std::string> files_;
 };
 
+// Hands on the lines of `text` without their ends, empty ones left out. A line of more than
+// `longest` bytes is cut into pieces of at most that size, between UTF-8 characters: the pieces
+// joined are the line.
+void for_each_line(std::string_view text, std::size_t longest,
+                   const std::function<void(std::string_view line)>& emit);
+
 // Where the next document of a text of `bytes` bytes belongs: the first 90 % are for training, the
 // next 5 % for validation, the last 5 % for testing. The document across a mark stays whole and
 // belongs before the mark when it has at most 2 % of the text; a longer one is cut at the mark (not

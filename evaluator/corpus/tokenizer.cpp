@@ -77,12 +77,11 @@ class Lines : public sentencepiece::SentenceIterator {
   static constexpr std::size_t kLongestLine = 4096;  // the trainer skips lines above 4192 bytes
 
   void add(std::string_view document) {
-    while (!document.empty() && bytes_ < kMostBytes) {
-      const std::size_t end = std::min({document.find('\n'), document.size(), kLongestLine});
-      if (end > 0) lines_.emplace_back(document.substr(0, end));
-      bytes_ += end;
-      document.remove_prefix(std::min(document.size(), end + 1));
-    }
+    for_each_line(document, kLongestLine, [this](std::string_view line) {
+      if (bytes_ >= kMostBytes) return;
+      lines_.emplace_back(line);
+      bytes_ += line.size();
+    });
   }
   bool done() const override { return at_ >= lines_.size(); }
   void Next() override { ++at_; }

@@ -21,7 +21,7 @@ int run_prepare(const PrepareOptions& options) {
   print_out(fmt::format("{} tokens for training, {} for validation, {} for test; vocabulary {}\n",
                         prepared.tokens[0], prepared.tokens[1], prepared.tokens[2],
                         prepared.vocab));
-  print_out(fmt::format("next: moebius data info {}\n", prepared.files.front()));
+  print_out(fmt::format("next: moebius data info {}\n", shell_quoted(prepared.files.front())));
   return 0;
 }
 

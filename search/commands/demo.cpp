@@ -96,8 +96,9 @@ std::string as_search(const StudyRequest& request) {
   std::string text = fmt::format(
       "moebius search --space {} --data {} --db {} --study {} --trials {} --budget {} --seed {} "
       "--baseline-seeds {} --eval-tokens {}",
-      request.space, request.data.data, request.db.db, request.db.study, request.trials,
-      request.budget, request.seed, request.baseline_seeds, kEvalTokens);
+      request.space, shell_quoted(request.data.data), shell_quoted(request.db.db),
+      shell_quoted(request.db.study), request.trials, request.budget, request.seed,
+      request.baseline_seeds, kEvalTokens);
   for (const std::string& baseline : request.baselines) text += " --baseline " + baseline;
   return text;
 }
@@ -148,11 +149,12 @@ int run(const Options& options) {
   print_out(fmt::format("\nthe best block found, trial {}:\n\n{}", best->number,
                         draw_block(best->spec, layer_types(), terminal_charset())));
   const std::string where = flags(session->db());
-  print_out(fmt::format(
-      "\nexported {}\nnext: moebius show {}{}\n      moebius query --db {} --sql "
-      "'select * from leaderboard'\n      moebius scale{} --top 3 --to 1B/64E "
-      "--plan\n",
-      export_best(*session, history, *best, options.out), best->number, where, options.db, where));
+  print_out(
+      fmt::format("\nexported {}\nnext: moebius show {}{}\n      moebius query --db {} --sql "
+                  "'select * from leaderboard'\n      moebius scale{} --top 3 --to 1B/64E "
+                  "--plan\n",
+                  export_best(*session, history, *best, options.out), best->number, where,
+                  shell_quoted(options.db), where));
   return 0;
 }
 

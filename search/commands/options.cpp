@@ -54,8 +54,8 @@ void describe(Args& args, DbOptions& options) {
 
 std::string flags(const DbOptions& options) {
   std::string text;
-  if (options.db != kDefaultDb) text += " --db " + options.db;
-  if (!options.study.empty()) text += " --study " + options.study;
+  if (options.db != kDefaultDb) text += " --db " + shell_quoted(options.db);
+  if (!options.study.empty()) text += " --study " + shell_quoted(options.study);
   return text;
 }
 

@@ -1,10 +1,8 @@
 #include <algorithm>
-#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
-#include <string_view>
 
 #include "model/instruction_level.h"
 #include "search/commands/args.h"
@@ -17,17 +15,6 @@ namespace {
 std::string& remembered_line() {
   static std::string line;
   return line;
-}
-
-std::string quoted(const std::string& word) {
-  const auto plain = [](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           std::string_view("-_./:=,@%+").find(static_cast<char>(c)) != std::string_view::npos;
-  };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
 }
 
 void print_error(const std::string& lines) {
@@ -75,7 +62,7 @@ int run_command_line(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   remembered_line() = "moebius";
-  for (const std::string& word : words) remembered_line() += " " + quoted(word);
+  for (const std::string& word : words) remembered_line() += " " + shell_quoted(word);
   if (!words.empty() && words[0] == "--version") words = {"version"};
   return guarded(words);
 }

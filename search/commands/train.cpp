@@ -117,7 +117,7 @@ int report(const Outcome& outcome, const fs::path& folder, std::int64_t announce
   print_out(fmt::format(
       "peak memory {}, announced {} ({:+.1f} %)\n", bytes_text(resident), bytes_text(announced),
       100 * (static_cast<double>(resident) / static_cast<double>(announced) - 1)));
-  print_out(fmt::format("next: moebius sample {}\n", folder.string()));
+  print_out(fmt::format("next: moebius sample {}\n", shell_quoted(folder.string())));
   return 0;
 }
 

@@ -163,7 +163,7 @@ class Pool {
   }
 
   void run_trial(int worker, const Trial& trial) {
-    const Outcome outcome = judge(worker, trial);
+    const Outcome outcome = judge_or_release(worker, trial);
     study_.tell(trial, outcome);  // from here on it is stored: only now is anybody told
     if (outcome.ending != Ending::Stopped && !options_.checkpoints.empty()) {
       std::error_code ignored;  // most trials never left a checkpoint
@@ -177,7 +177,24 @@ class Pool {
     observer_.ended(worker, trial, outcome);
   }
 
-  // An architecture's failure is an outcome; only trouble with the store or its ownership leaves.
+  // A bug of the program says nothing about the block: the trial goes back to the waiting ones, and
+  // the error ends the pool.
+  Outcome judge_or_release(int worker, const Trial& trial) {
+    std::string bug;
+    try {
+      return judge(worker, trial);
+    } catch (const Error& error) {
+      if (error.code() != Exit::Bug) throw;
+      bug = error.what();
+    } catch (const std::exception& error) {
+      bug = error.what();
+    }
+    study_.tell(trial, ended(Ending::Stopped, ""));
+    throw Error(Exit::Bug, fmt::format("trial {}: {}", trial.number, bug));
+  }
+
+  // An architecture's failure is an outcome. Trouble with the store or its ownership, and bugs,
+  // leave as exceptions.
   Outcome judge(int worker, const Trial& trial) {
     try {
       const Candidate candidate = candidate_of(trial);
@@ -196,13 +213,11 @@ class Pool {
     } catch (const std::bad_alloc&) {
       return ended(Ending::OutOfMemory, "an allocation was refused");
     } catch (const Error& error) {
-      if (error.code() == Exit::NotOwner) throw;
+      if (error.code() == Exit::NotOwner || error.code() == Exit::Bug) throw;
       if (error.code() == Exit::Storage)
         throw Error(Exit::Storage, fmt::format("{}; mend that (free space on a full disk) and run "
                                                "the same command again",
                                                error.what()));
-      return ended(Ending::Failed, error.what());
-    } catch (const std::exception& error) {
       return ended(Ending::Failed, error.what());
     }
   }

@@ -26,6 +26,15 @@ std::string directory_of(const std::string& path) {
   return directory.empty() ? "." : directory;
 }
 
+// "" or why the names in a directory may not survive a power cut.
+std::string why_not_synced(const std::string& directory) {
+  const int handle = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int synced = handle < 0 ? -1 : fsync(handle);
+  const int reason = errno;
+  if (handle >= 0) close(handle);
+  return synced == 0 ? "" : std::generic_category().message(reason);
+}
+
 // The process that NAME = PREFIX + digits belongs to; 0 when it is another kind of name.
 pid_t process_of(const std::string& name, const std::string& prefix) {
   if (name.compare(0, prefix.size(), prefix) != 0) return 0;
@@ -65,14 +74,10 @@ void AtomicFile::commit() {
   if (fdatasync(file_) != 0) fault(path_, "be written");
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fault(path_, "be renamed to");
   close(std::exchange(file_, -1));
-  const std::string directory = directory_of(path_);
-  const int handle = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (handle < 0) fault(directory, "be opened");
-  const int synced = fsync(handle);
-  const int reason = errno;
-  close(handle);
-  errno = reason;
-  if (synced != 0) fault(directory, "be written");
+  if (const std::string reason = why_not_synced(directory_of(path_)); !reason.empty())
+    throw Error(Exit::Storage, printable(path_) +
+                                   ": is written, but its directory cannot be synced: " + reason +
+                                   "; a power cut may undo it");
 }
 
 // A number of our own is left over from a dead process too: process ids come back.

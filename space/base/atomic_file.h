@@ -10,7 +10,9 @@ namespace moebius {
 // A file that appears whole or not at all, whatever happens: written as PATH.tmp.PID in the same
 // directory, synced, renamed to PATH, directory synced. What a killed process left half-written is
 // removed by the next write of that PATH. One thread writes a path at a time. Error(Storage)
-// "PATH: cannot ...: reason"; an old file at PATH is then untouched.
+// "PATH: cannot ...: reason" leaves an old file at PATH untouched. Error(Storage) "PATH: is
+// written, but ..." comes from the last step: the new file is at PATH, and a power cut may bring
+// back the old.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);

@@ -99,6 +99,16 @@ bool is_file_name(std::string_view word) {
   return word.find('/') != std::string_view::npos || word.ends_with(".json");
 }
 
+std::string shell_quoted(std::string_view word) {
+  const auto plain = [](char c) {
+    return alphanumeric(c) || std::string_view("-_./:=,@%+").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return std::string(word);
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 std::string printable(std::string_view text) {
   std::string result;
   while (!text.empty()) {

@@ -21,6 +21,9 @@ std::string why_bad_name(std::string_view name);
 // Whether a word names a file rather than something built in: it has a '/' or ends in ".json".
 bool is_file_name(std::string_view word);
 
+// A word as a POSIX shell takes it: in single quotes where it holds more than plain characters.
+std::string shell_quoted(std::string_view word);
+
 // Control bytes, ESC and bidi marks as \xNN, so that hostile names cannot drive a terminal.
 std::string printable(std::string_view text);
 

@@ -65,6 +65,21 @@ TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
   EXPECT_EQ(open_tokenizer(directory.file("b.model"))->identity(), model->identity());
 }
 
+// The trainer skips lines above 4,192 bytes, so long ones are cut for it.
+TEST(Tokenizer, LongLinesTrainAsIfTheyWereShort) {
+  const Folder directory;
+  std::string one_line, short_lines;
+  for (int i = 0; i < 6 * 1365; ++i) {  // 1365 characters of 3 bytes: the most below 4,096 bytes
+    const std::string character = {'\xE4', static_cast<char>(0xB8 + i * i % 7),
+                                   static_cast<char>(0x80 + i % 31)};
+    one_line += character;
+    short_lines += character + (i % 1365 == 1364 ? "\n" : "");
+  }
+  const std::string a = directory.write("a.txt", one_line),
+                    b = directory.write("b.txt", short_lines);
+  EXPECT_EQ(trained_tokenizer({a}, 700), trained_tokenizer({b}, 700));
+}
+
 TEST(Tokenizer, RefusesWhatIsNoModelAndImpossibleVocabularies) {
   const Folder directory;
   const std::string text = directory.write("prose.txt", prose());

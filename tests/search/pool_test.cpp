@@ -23,8 +23,6 @@ class PoolTest : public ::testing::Test {
     pool.workers = workers;
     return run_pool(study, evaluator, pool, observer);
   }
-  // All search trials end like trial 4 unless `outcome` says otherwise.
-  static bool searched(const Candidate& candidate) { return candidate.trial >= 2; }
 
   Space space = small_space();
   std::unique_ptr<ResultsDb> db = open_db("memory:", OpenMode::Create);
@@ -66,21 +64,45 @@ TEST_F(PoolTest, ATrialThatFitsNowhereEndsWithItsNumbers) {
   EXPECT_EQ(study.history().count("search"), 6);
 }
 
-TEST_F(PoolTest, ExceptionsOfAnEvaluationAreOutcomes) {
+TEST_F(PoolTest, RefusedMemoryAndBadInputEndTheTrialAlone) {
   Study study = make(5);
   evaluator.outcome = [](const Candidate& candidate) -> Outcome {
     if (candidate.trial == 2) throw std::bad_alloc();
-    if (candidate.trial == 3) throw std::runtime_error("shape mismatch");
     if (candidate.trial == 4) throw Error(Exit::BadInput, "train.py: no such file");
     return FakeEvaluator::done(candidate);
   };
   ASSERT_TRUE(run(study, 3));
   const History history = study.history();
   EXPECT_EQ(history.find(2)->state, TrialState::OutOfMemory);
-  EXPECT_EQ(history.find(3)->state, TrialState::Failed);
-  EXPECT_EQ(history.find(3)->outcome->message, "shape mismatch");
+  EXPECT_EQ(history.find(4)->state, TrialState::Failed);
   EXPECT_EQ(history.find(4)->outcome->message, "train.py: no such file");
   EXPECT_EQ(history.find(5)->state, TrialState::Done);
+}
+
+// A bug of a kernel must not become a verdict on the block that met it.
+TEST_F(PoolTest, ABugEndsTheSearchAndReleasesItsTrial) {
+  const std::vector<std::function<void()>> bugs = {
+      [] { MOEBIUS_CHECK(false, "[matmul] x has 3 rows, y 4"); },
+      [] { throw std::runtime_error("[matmul] x has 3 rows, y 4"); }};
+  for (const auto& bug : bugs) {
+    db = open_db("memory:", OpenMode::Create);
+    {
+      Study study = make(8);
+      evaluator.outcome = [&](const Candidate& candidate) -> Outcome {
+        if (candidate.trial == 4) bug();
+        return FakeEvaluator::done(candidate);
+      };
+      std::string line;
+      EXPECT_EQ(error_code([&] { run(study, 2); }, &line), Exit::Bug);
+      EXPECT_THAT(line, HasSubstr("trial 4: [matmul] x has 3 rows, y 4"));
+      EXPECT_EQ(study.history().find(4)->state, TrialState::Waiting);
+    }
+    evaluator.outcome = FakeEvaluator::done;
+    Study study = make(8);
+    EXPECT_TRUE(run(study, 2));
+    EXPECT_EQ(study.history().find(4)->state, TrialState::Done);
+    EXPECT_EQ(study.history().find(4)->attempt, 1);
+  }
 }
 
 TEST_F(PoolTest, TroubleWithTheStoreEndsThePoolAndLeavesTheRestResumable) {
@@ -106,7 +128,7 @@ TEST_F(PoolTest, TroubleWithTheStoreEndsThePoolAndLeavesTheRestResumable) {
 TEST_F(PoolTest, TheGateBaselineMustFinish) {
   Study study = make(20);
   evaluator.outcome = [](const Candidate& candidate) -> Outcome {
-    if (candidate.trial == 0) throw std::runtime_error("no cuda");
+    if (candidate.trial == 0) throw Error(Exit::BadInput, "no cuda");
     return FakeEvaluator::done(candidate);
   };
   std::string line;

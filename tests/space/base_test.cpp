@@ -118,6 +118,15 @@ TEST(Text, PrintableEscapesWhatDrivesATerminal) {
   EXPECT_EQ(printable("\xc2\x9b"), "\\xc2\\x9b");           // the one-byte escape of Latin-1
 }
 
+TEST(Text, ShellQuotedWordsComeBackFromAShellAsTheyWere) {
+  EXPECT_EQ(shell_quoted("runs/r.db"), "runs/r.db");
+  EXPECT_EQ(shell_quoted("sqlite:///r.db"), "sqlite:///r.db");
+  EXPECT_EQ(shell_quoted(""), "''");
+  EXPECT_EQ(shell_quoted("my runs/it's.db"), "'my runs/it'\\''s.db'");
+  for (const std::string word : {"a b", "$HOME", "`x`", "a;b", "*", "~", "#", "(x)", "\"", "a\nb"})
+    EXPECT_EQ(shell_quoted(word), "'" + word + "'");
+}
+
 TEST(Units, AreWhatPeopleWrite) {
   EXPECT_EQ(count_text(29531842560), "29.5B");
   EXPECT_EQ(count_text(830000), "830k");
