@@ -69,9 +69,9 @@ class Backend {
   virtual void clear_gradients() = 0;
   virtual void initialise(
       Weight w, std::uint64_t key) = 0;  // by its Init; element i depends on (key, i) only
-  // dry, reference: the products of the current step; the first one after weights_changed() starts
-  // a new list.
-  virtual std::vector<Matmul> matmuls() const { return {}; }
+  // dry, reference: the products of the current step, Matmul or Attention; the first one after
+  // weights_changed() starts a new list.
+  virtual std::vector<Operation> products() const { return {}; }
 
   // --- elementwise
   virtual void fill(View y, double value) = 0;  // y = value
@@ -178,9 +178,9 @@ struct BackendOptions {
 struct BackendPlugin {
   std::string help;
   std::function<std::unique_ptr<Backend>(const BackendOptions&)> make;
-  // Bytes the back-end itself takes for a model whose micro-batch runs `matmuls` (forward and
+  // Bytes the back-end itself takes for a model whose micro-batch runs `products` (forward and
   // backward): packed weights, row tiles, scratchpads. Empty = nothing worth counting.
-  std::function<std::int64_t(const Params&, const std::vector<Matmul>& matmuls,
+  std::function<std::int64_t(const Params&, const std::vector<Operation>& products,
                              const BackendOptions&)>
       library_bytes = {};
 };

@@ -18,7 +18,7 @@ struct MemoryPlan {
       0;  // what the back-end says it takes itself (BackendPlugin::library_bytes)
   std::int64_t total() const { return parameters + gradients + optimizer + arena + library; }
   // Of one micro-batch of training, forward and backward: their FLOPs equal the static cost.
-  std::vector<Matmul> matmuls;
+  std::vector<Operation> products;
 };
 
 struct LearnerOptions {

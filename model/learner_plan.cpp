@@ -56,11 +56,11 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
               .mode = mode,
               .statistics = buffers.statistics};
     model.run(step, buffers.batch, 1, buffers.loss);
-    if (mode == Mode::Train) plan.matmuls = dry->matmuls();
+    if (mode == Mode::Train) plan.products = dry->products();
   }
   plan.arena = arena.peak();
   if (plugin.library_bytes)
-    plan.library = plugin.library_bytes(params, plan.matmuls, options.backend_options);
+    plan.library = plugin.library_bytes(params, plan.products, options.backend_options);
   return plan;
 }
 

@@ -32,22 +32,28 @@ std::int64_t plus(std::int64_t a, std::int64_t b) {
 struct Fold {
   std::int64_t parameters = 0;
   double active = 0;  // parameters a token meets
-  double flops = 0, pass_bytes = 0, exchange_bytes = 0;
+  double flops = 0, pass_bytes = 0, exchange_bytes = 0, update_bytes = 0;
 
   void add(const Matmul& op, std::int64_t tokens) {
     const double rows = static_cast<double>(op.rows);
     const double cell = static_cast<double>(op.n) * static_cast<double>(op.k);
-    flops += 2 * rows * cell;
-    if (!op.weight) return;
+    flops += op.flops();
     parameters = plus(parameters, times(op.batch, times(op.n, op.k)));
     active += cell * rows / static_cast<double>(tokens);
+  }
+  void add(const Attention& op, std::int64_t) {
+    // One product after the other: the last bits of sums above 2^53 depend on it.
+    flops += op.product_flops();
+    flops += op.product_flops();
   }
   void add(const Pass& op, std::int64_t) {
     pass_bytes += op.bytes;
     parameters = plus(parameters, op.parameters);
     active += static_cast<double>(op.parameters);
   }
+  void add(const Gather& op, std::int64_t) { pass_bytes += op.bytes(); }
   void add(const Exchange& op, std::int64_t) { exchange_bytes += op.bytes; }
+  void add(const WeightUpdate& op, std::int64_t) { update_bytes += op.bytes(); }
 
   void add(const Fold& other, std::int64_t repeats) {
     const double n = static_cast<double>(repeats);
@@ -126,6 +132,7 @@ std::vector<Operation> operations(const Spec& spec, const LayerTypes& types,
     result.insert(result.end(), repeated.begin(), repeated.end());
   result.push_back(final_norm(spec, shape));
   result.push_back(head(spec, shape, vocab));
+  result.push_back(WeightUpdate{.parameters = fold(result, shape.tokens()).parameters});
   return result;
 }
 
@@ -154,6 +161,7 @@ Cost cost(const Spec& spec, const LayerTypes& types, const Recipe& recipe, std::
   // Backward touches twice what forward does, and sends each token's gradient the same two ways.
   result.pass_bytes = 3 * micro_batches * (body.pass_bytes + ends.pass_bytes);
   result.exchange_bytes = 2 * micro_batches * body.exchange_bytes;
+  result.update_bytes = fold({WeightUpdate{result.parameters}}, shape.tokens()).update_bytes;
   if (result.step_flops > kMostFlops)
     bad_input("block", "one step needs more than 1e24 FLOPs", "at most 1e24 FLOPs",
               fmt::format("{:.3g}", result.step_flops));

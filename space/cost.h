@@ -15,18 +15,19 @@ struct Cost {
   std::int64_t block_parameters = 0;      // parameters - embedding_parameters
   std::int64_t active_parameters =
       0;  // of block_parameters, those one token meets (experts weighted by rows / T)
-  double forward_flops = 0;  // per token, weight and attention matmuls, head included
+  double forward_flops = 0;  // per token, products with weights and attention, head included
   double active_flops =
       0;  // per token, forward, without the head: what floors and iso-FLOP bands compare
   double head_flops = 0;      // per token, forward
   double step_flops = 0;      // one optimizer step of `tokens` tokens: 3 x forward
   double pass_bytes = 0;      // one step, forward and backward
   double exchange_bytes = 0;  // one step
+  double update_bytes = 0;    // one step, without the optimizer's state
   std::int64_t tokens = 0;    // T of a step (all micro-batches)
 };
 
 // The operations of the whole model for one micro-batch of `shape`: sub-layers in order (stacks
-// times), norms, head.
+// times), norms, head, and the update of all weights.
 std::vector<Operation> operations(const Spec& spec, const LayerTypes& types,
                                   const TokenShape& shape, std::int64_t vocab);
 

@@ -57,25 +57,23 @@ void initial_values(const ParamSlot& slot, std::uint64_t key, std::int64_t begin
 template void initial_values(const ParamSlot&, std::uint64_t, std::int64_t, std::int64_t, float*);
 template void initial_values(const ParamSlot&, std::uint64_t, std::int64_t, std::int64_t, double*);
 
-void MatmulLog::push(const Matmul& product) {
+void ProductLog::push(const Operation& product) {
   if (stale_) list_.clear();
   stale_ = false;
   list_.push_back(product);
 }
 
-void MatmulLog::dense(std::int64_t rows, const ParamSlot& w) {
-  push({.rows = rows, .n = w.cols, .k = w.rows, .batch = 1, .weight = true});
+void ProductLog::dense(std::int64_t rows, const ParamSlot& w) {
+  push(Matmul{.rows = rows, .n = w.cols, .k = w.rows});
 }
 
-void MatmulLog::experts(std::int64_t pairs, const ParamSlot& w) {
-  push({.rows = pairs, .n = w.cols, .k = w.rows, .batch = w.batch, .weight = true});
+void ProductLog::experts(std::int64_t pairs, const ParamSlot& w) {
+  push(Matmul{.rows = pairs, .n = w.cols, .k = w.rows, .batch = w.batch});
 }
 
-void MatmulLog::attention(const AttentionShape& shape, int products) {
-  const std::int64_t matrices = shape.batch * shape.heads;
-  const std::int64_t pairs = matrices * (shape.seq * (shape.seq + 1) / 2);
-  for (int i = 0; i < products; ++i)
-    push({.rows = pairs, .n = 1, .k = shape.head_dim, .batch = matrices, .weight = false});
+void ProductLog::attention(const AttentionShape& shape, int times) {
+  for (int i = 0; i < times; ++i)
+    push(Attention{shape.batch, shape.seq, shape.heads, shape.head_dim});
 }
 
 }  // namespace moebius

@@ -25,19 +25,20 @@ void initial_values(const ParamSlot& slot, std::uint64_t key, std::int64_t begin
 // The products that kernels did, in the words of space/operation.h, for comparison with the static
 // cost: forward, dx and dW of a matmul each count as [rows, k] x [k, n] of the stored matrix (for
 // the tied head that is [T, V] x [V, D]); what a back-end recomputes counts once.
-class MatmulLog {
+class ProductLog {
  public:
   void dense(std::int64_t rows, const ParamSlot& w);
   void experts(std::int64_t pairs, const ParamSlot& w);
-  // `products` of q k^T size: 2 forward (scores, values), 4 backward (dprobs, dv, dq, dk).
-  void attention(const AttentionShape& shape, int products);
+  // Two products of q k^T size forward (scores, values), four backward (dprobs, dv, dq, dk), which
+  // is `times` 2.
+  void attention(const AttentionShape& shape, int times);
   void next_step() { stale_ = true; }  // the next entry starts a new list
-  const std::vector<Matmul>& list() const { return list_; }
+  const std::vector<Operation>& list() const { return list_; }
 
  private:
-  void push(const Matmul& product);
+  void push(const Operation& product);
 
-  std::vector<Matmul> list_;
+  std::vector<Operation> list_;
   bool stale_ = false;
 };
 

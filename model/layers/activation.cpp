@@ -66,12 +66,11 @@ void activate_hidden_backward(Step& step, const HiddenActivation& a, View up, Vi
 
 void append_hidden(std::vector<Operation>& operations, std::int64_t rows, std::int64_t experts,
                    std::int64_t d_model, std::int64_t hidden, bool gated) {
-  const Matmul in{.rows = rows, .n = hidden, .k = d_model, .batch = experts, .weight = true};
+  const Matmul in{.rows = rows, .n = hidden, .k = d_model, .batch = experts};
   if (gated) operations.push_back(in);
   operations.push_back(in);
   operations.push_back(Pass{.bytes = (gated ? 12 : 8) * static_cast<double>(rows * hidden)});
-  operations.push_back(
-      Matmul{.rows = rows, .n = d_model, .k = hidden, .batch = experts, .weight = true});
+  operations.push_back(Matmul{.rows = rows, .n = d_model, .k = hidden, .batch = experts});
 }
 
 }  // namespace moebius

@@ -15,9 +15,9 @@ constexpr std::int64_t kTaps = 3;      // of the depthwise convolution
 constexpr double kRopeBase = 10000;
 constexpr std::array<const char*, 3> kProjections = {"q", "k", "v"};
 
-class Attention : public Layer {
+class AttentionLayer : public Layer {
  public:
-  Attention(const Fields& fields, const LayerSite& site, Params& params)
+  AttentionLayer(const Fields& fields, const LayerSite& site, Params& params)
       : heads_(integer(fields, "heads")),
         head_dim_(integer(fields, "head_dim")),
         width_(heads_ * head_dim_),
@@ -146,12 +146,8 @@ std::vector<Operation> operations(const Fields& fields, const TokenShape& shape)
   if (text(fields, "position") == "relative_bias")
     result.push_back(
         Pass{.bytes = static_cast<double>(4 * kBuckets * heads), .parameters = kBuckets * heads});
-  // Causal: position s meets s + 1 keys; once for the scores, once for the values.
-  const Matmul pairs{.rows = shape.batch * heads * (shape.seq * (shape.seq + 1) / 2),
-                     .n = 1,
-                     .k = head_dim,
-                     .weight = false};
-  result.insert(result.end(), {pairs, pairs});
+  result.push_back(
+      Attention{.batch = shape.batch, .seq = shape.seq, .heads = heads, .head_dim = head_dim});
   result.push_back(Matmul{.rows = tokens, .n = shape.d_model, .k = width});
   return result;
 }
@@ -184,7 +180,7 @@ LayerPlugin layers_attn() {
   type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
   type.family = [](const Fields&) { return std::string(); };
   return {type, [](const Fields& values, const LayerSite& site, Params& params) {
-            return std::unique_ptr<Layer>(std::make_unique<Attention>(values, site, params));
+            return std::unique_ptr<Layer>(std::make_unique<AttentionLayer>(values, site, params));
           }};
 }
 

@@ -180,8 +180,8 @@ std::vector<Operation> operations(const Fields& fields, const TokenShape& shape)
   std::vector<Operation> result = {
       Matmul{.rows = tokens, .n = experts, .k = shape.d_model},
       Pass{.bytes = 12 * static_cast<double>(tokens * experts)},  // softmax, choice
-      Pass{.bytes = 2 * rows_bytes},                              // gather
-      Exchange{.bytes = 2 * rows_bytes},                          // to the experts and back
+      Gather{.rows = pairs, .width = shape.d_model},
+      Exchange{.bytes = 2 * rows_bytes},  // to the experts and back
   };
   append_hidden(result, pairs, experts, shape.d_model, integer(fields, "d_moe"),
                 hidden_activation(text(fields, "activation")).gated);

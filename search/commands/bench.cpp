@@ -34,10 +34,9 @@ struct Roofline {
   double flops = 0, bytes = 0;  // per second
 
   double seconds(const Cost& cost, const Recipe& recipe) const {
-    // Parameters of the optimizer: weights and moments read and written, gradients read twice
-    // (clipping), written once.
+    // The moments of the optimizer are read and written, too.
     const double state = recipe.optimizer == "adamw" ? 16 : 0;
-    const double optimizer = static_cast<double>(cost.parameters) * (8 + 12 + state);
+    const double optimizer = cost.update_bytes + state * static_cast<double>(cost.parameters);
     return cost.step_flops / flops + (optimizer + cost.pass_bytes) / bytes;
   }
 };
@@ -87,11 +86,12 @@ rusage usage_now() {
 }
 
 // Rows that an expert sees of a micro-batch, the fewest; 0 without experts.
-std::int64_t rows_per_expert(const std::vector<Matmul>& matmuls) {
+std::int64_t rows_per_expert(const std::vector<Operation>& products) {
   std::int64_t fewest = 0;
-  for (const Matmul& m : matmuls) {
-    if (!m.weight || m.batch == 1) continue;
-    const std::int64_t rows = m.rows / m.batch;
+  for (const Operation& product : products) {
+    const auto* m = std::get_if<Matmul>(&product);
+    if (m == nullptr || m->batch == 1) continue;
+    const std::int64_t rows = m->rows / m->batch;
     fewest = fewest == 0 ? rows : std::min(fewest, rows);
   }
   return fewest;
@@ -108,7 +108,7 @@ ExpertWork expert_work(const Spec& spec, const Recipe& recipe, std::int64_t voca
        operations(spec, layer_types(), micro_shape(spec, recipe), vocab)) {
     const auto* m = std::get_if<Matmul>(&operation);
     if (m == nullptr) continue;
-    const bool experts = m->weight && m->batch > 1;
+    const bool experts = m->batch > 1;
     if (experts) {
       const auto rows = static_cast<double>(m->rows);
       work.flops += 3 * 2 * rows * static_cast<double>(m->n * m->k);
@@ -173,7 +173,7 @@ int run_step(const StepOptions& options) {
                  {"peak_rss_mb", static_cast<double>(usage_now().ru_maxrss) * 1024e-6},
                  {"minor_faults", (usage_now().ru_minflt - faults) / options.steps},
                  {"loss", last.loss}};
-  if (const std::int64_t rows = rows_per_expert(learner.memory().matmuls); rows > 0)
+  if (const std::int64_t rows = rows_per_expert(learner.memory().products); rows > 0)
     result.update({{"rows_per_expert", rows}, {"dropped", dropped}});
   if (options.roofline) {
     const Roofline limit = measure(operand_of(recipe.precision), threads);

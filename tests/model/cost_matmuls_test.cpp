@@ -11,10 +11,13 @@ namespace {
 
 constexpr std::int64_t kVocab = 19, kSeq = 64;
 
-double flops(const std::vector<Matmul>& matmuls) {
+double flops(const std::vector<Operation>& products) {
   double sum = 0;
-  for (const Matmul& m : matmuls)
-    sum += 2 * static_cast<double>(m.rows) * static_cast<double>(m.n) * static_cast<double>(m.k);
+  for (const Operation& product : products)
+    if (const auto* attention = std::get_if<Attention>(&product))
+      sum += attention->flops();
+    else
+      sum += std::get<Matmul>(product).flops();
   return sum;
 }
 
@@ -35,7 +38,7 @@ TEST_P(Baseline, DryRunDoesExactlyTheStaticFlops) {
   const MemoryPlan plan = Learner::plan(spec(), r, kVocab, options(), builtin_catalog());
   const Cost expected = cost(spec(), builtin_catalog().types, r, kVocab);
   const double micro_batches = static_cast<double>(r.batch / r.micro_batch);
-  EXPECT_EQ(flops(plan.matmuls) * micro_batches, expected.step_flops);
+  EXPECT_EQ(flops(plan.products) * micro_batches, expected.step_flops);
 }
 
 TEST_P(Baseline, DeclaresTheParametersOfTheStaticCost) {
@@ -62,7 +65,7 @@ TEST(Cost, CountsWhatTheReferenceDoes) {
     const Recipe r = recipe(4, 8);
     Learner learner(spec, r, kVocab, options(), builtin_catalog());
     learner.gradients(random_tokens(32, kVocab, 1), random_tokens(32, kVocab, 2));
-    EXPECT_EQ(flops(learner.backend().matmuls()),
+    EXPECT_EQ(flops(learner.backend().products()),
               cost(spec, builtin_catalog().types, r, kVocab).step_flops);
   }
 }

@@ -39,17 +39,21 @@ TEST(Cost, IsTheFoldOfTheWholeOperationList) {
   for (const char* name : {"dense-nano", "glam-mini", "brainformer-1-micro", "moe-444m"}) {
     const Spec spec = baseline(name, test_types());
     const TokenShape shape{kRecipe.micro_batch, kRecipe.seq, spec.d_model};
-    std::int64_t parameters = 0;
+    std::int64_t parameters = 0, updated = 0;
     double flops = 0;
     for (const Operation& operation : operations(spec, test_types(), shape, 256)) {
       if (const auto* pass = std::get_if<Pass>(&operation)) parameters += pass->parameters;
+      if (const auto* attention = std::get_if<Attention>(&operation)) flops += attention->flops();
+      if (const auto* update = std::get_if<WeightUpdate>(&operation)) updated += update->parameters;
       const auto* product = std::get_if<Matmul>(&operation);
       if (product == nullptr) continue;
-      if (product->weight) parameters += product->batch * product->n * product->k;
+      parameters += product->batch * product->n * product->k;
       flops += 2.0 * static_cast<double>(product->rows * product->n * product->k);
     }
     const Cost c = cost(spec, test_types(), kRecipe, 256);
     EXPECT_EQ(c.parameters, parameters) << name;
+    EXPECT_EQ(updated, parameters) << name;
+    EXPECT_EQ(c.update_bytes, 20.0 * static_cast<double>(parameters)) << name;
     EXPECT_DOUBLE_EQ(c.forward_flops, flops / static_cast<double>(shape.tokens())) << name;
     EXPECT_DOUBLE_EQ(active_flops(spec, test_types(), shape), c.active_flops) << name;
   }

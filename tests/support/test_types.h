@@ -48,13 +48,10 @@ inline LayerType attn_type() {
                  {.name = "qkv_conv", .low = 0, .high = 3, .fallback = {std::int64_t{0}}}};
   type.operations = [](const Fields& fields, const TokenShape& shape) -> std::vector<Operation> {
     const std::int64_t heads = integer(fields, "heads"), k = integer(fields, "head_dim");
-    const Matmul pairs{.rows = shape.batch * heads * (shape.seq * (shape.seq + 1) / 2),
-                       .n = 1,
-                       .k = k,
-                       .weight = false};
+    const Attention attention{shape.batch, shape.seq, heads, k};
     const Matmul in{.rows = shape.tokens(), .n = heads * k, .k = shape.d_model};
     const Matmul out{.rows = shape.tokens(), .n = shape.d_model, .k = heads * k};
-    return {in, in, in, pairs, pairs, out};
+    return {in, in, in, attention, out};
   };
   type.why_illegal = [](const Fields& fields, const TokenShape&) -> std::string {
     const std::int64_t taps = integer(fields, "qkv_conv");

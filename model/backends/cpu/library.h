@@ -17,8 +17,8 @@ std::int64_t backward_scratch(const ParamSlot& slot, bool updates);
 // The type in which products are multiplied: "fp32", "bf16", or with "auto" the faster one here.
 Dtype operand_of(const BackendOptions& options);
 
-// Bytes that a Cpu takes for itself while it trains a model whose micro-batch runs `matmuls`.
-std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,
+// Bytes that a Cpu takes for itself while it trains a model whose micro-batch runs `products`.
+std::int64_t library_bytes(const Params& params, const std::vector<Operation>& products,
                            const BackendOptions& options);
 
 }  // namespace moebius::cpu

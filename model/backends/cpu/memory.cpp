@@ -1,6 +1,5 @@
 #include <sys/mman.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "model/backends/cpu/cpu.h"
@@ -9,14 +8,6 @@
 #include "model/backends/cpu/processor.h"
 
 namespace moebius::cpu {
-namespace {
-
-// S of an attention product, whose rows are the S (S + 1) / 2 causal pairs of each matrix.
-std::int64_t sequence_of(const Matmul& m) {
-  return static_cast<std::int64_t>(std::sqrt(2 * static_cast<double>(m.rows / m.batch)));
-}
-
-}  // namespace
 
 Dtype operand_of(const BackendOptions& options) {
   if (options.precision == "auto") return bf16_is_faster(level()) ? Dtype::BF16 : Dtype::F32;
@@ -89,21 +80,21 @@ Floats Cpu::gradient(Weight w) {
   return g;
 }
 
-std::int64_t library_bytes(const Params& params, const std::vector<Matmul>& matmuls,
+std::int64_t library_bytes(const Params& params, const std::vector<Operation>& products,
                            const BackendOptions& options) {
   const Dtype operand = operand_of(options);
   std::int64_t packing = 0, local = 0, shared = 0, tokens = 0;  // floats
   const auto pack = [&](std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {
     packing = std::max(packing, gemm_scratch(m, n, k, operand, c));
   };
-  for (const Matmul& m : matmuls) {
-    if (!m.weight) {
-      const std::int64_t seq = sequence_of(m);
-      local = std::max(local, attention_scratch(seq, m.k, operand));
-      packing = std::max(packing, attention_packing(seq, m.k, operand));
-      shared = std::max(shared, m.batch * 32);  // gradients of the relative bias
+  for (const Operation& product : products) {
+    if (const auto* a = std::get_if<Attention>(&product)) {
+      local = std::max(local, attention_scratch(a->seq, a->head_dim, operand));
+      packing = std::max(packing, attention_packing(a->seq, a->head_dim, operand));
+      shared = std::max(shared, a->batch * a->heads * kRelativeBuckets);  // gradients of the bias
       continue;
     }
+    const Matmul& m = std::get<Matmul>(product);
     if (m.batch == 1) tokens = std::max(tokens, m.rows);
     pack(m.rows, m.n, m.k, operand);     // y = x W
     pack(m.rows, m.k, m.n, operand);     // dx = dy W^T

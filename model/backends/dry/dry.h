@@ -15,7 +15,7 @@ class Dry final : public Backend {
   Dry(Dtype dtype, Dtype operand) : dtype_(dtype), operand_(operand) {}
   Dtype dtype() const override { return dtype_; }
   Dtype operand() const override { return operand_; }
-  std::vector<Matmul> matmuls() const override { return log_.list(); }
+  std::vector<Operation> products() const override { return log_.list(); }
 
   std::byte* allocate(std::int64_t bytes) override;
   void write(View, const void*) override {}
@@ -51,11 +51,11 @@ class Dry final : public Backend {
   void causal_conv(View, std::int64_t, Weight, View) override {}
   void causal_conv_backward(View, std::int64_t, Weight, View, View) override {}
   void attention(const AttentionShape& shape, View, View, View, Weight, View, View) override {
-    log_.attention(shape, 2);
+    log_.attention(shape, 1);
   }
   void attention_backward(const AttentionShape& shape, View, View, View, Weight, View, View, View,
                           View, View, View) override {
-    log_.attention(shape, 4);
+    log_.attention(shape, 2);
   }
 
   void softmax(View, View) override {}
@@ -85,7 +85,7 @@ class Dry final : public Backend {
   Dtype dtype_, operand_;
   const Params* params_ = nullptr;
   std::int64_t allocated_ = 0;
-  MatmulLog log_;
+  ProductLog log_;
 };
 
 }  // namespace moebius::dry

@@ -187,7 +187,7 @@ void Reference::causal_conv_backward(View x, std::int64_t seq, Weight taps, View
 
 void Reference::attention(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
                           View lse) {
-  log_.attention(shape, 2);
+  log_.attention(shape, 1);
   typed([&]<class T>() {
     check_attention<T>(shape, {q, k, v, o}, value(bias), lse);
     attend<T>(shape, q, k, v, value(bias), o, lse);
@@ -196,7 +196,7 @@ void Reference::attention(const AttentionShape& shape, View q, View k, View v, W
 
 void Reference::attention_backward(const AttentionShape& shape, View q, View k, View v, Weight bias,
                                    View o, View lse, View do_, View dq, View dk, View dv) {
-  log_.attention(shape, 4);
+  log_.attention(shape, 2);
   typed([&]<class T>() {
     check_attention<T>(shape, {q, k, v, o, do_, dq, dk, dv}, value(bias), lse);
     attend_backward<T>(shape, q, k, v, value(bias), o, lse, do_, dq, dk, dv, gradient(bias));

@@ -24,7 +24,7 @@ class Reference final : public Backend {
   void weights_changed() override { log_.next_step(); }
   void clear_gradients() override;
   void initialise(Weight w, std::uint64_t key) override;
-  std::vector<Matmul> matmuls() const override { return log_.list(); }
+  std::vector<Operation> products() const override { return log_.list(); }
 
   // elementwise.cpp
   void fill(View y, double value) override;
@@ -113,7 +113,7 @@ class Reference final : public Backend {
   Dtype dtype_;
   const Params* params_ = nullptr;
   std::vector<std::unique_ptr<std::byte[], Free>> memory_;
-  MatmulLog log_;
+  ProductLog log_;
   WaitingUpdates waiting_;
 };
 
