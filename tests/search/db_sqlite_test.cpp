@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 #include <sstream>
 
 #include "search/results/dbs/connection.h"
+#include "search/results/dbs/owner_lock.h"
 #include "sqlite_support.h"
 
 namespace moebius {
@@ -100,6 +102,61 @@ TEST_F(SqliteTest, ASecondOwnerIsRefusedNamingTheFirst) {
   EXPECT_EQ(error_code([&] { second->open_study(settings("other"), true); }), Exit::Done);
   first.reset();
   EXPECT_EQ(error_code([&] { second->open_study(settings(), true); }), Exit::Done);
+}
+
+TEST_F(SqliteTest, LinksHaveOneOwnerAndACopyHasNone) {
+  namespace fs = std::filesystem;
+  const auto first = open();
+  first->open_study(settings(), true);
+  fs::create_directory(folder.file("elsewhere"));
+  fs::create_symlink(path, folder.file("elsewhere/symbolic.db"));
+  fs::create_hard_link(path, folder.file("elsewhere/hard.db"));
+  fs::copy_file(path, folder.file("copy.db"));
+  const auto code = [&](const std::string& name, std::string* line = nullptr) {
+    const auto db = open_db(folder.file(name), OpenMode::Create);
+    return error_code([&] { db->open_study(settings(), true); }, line);
+  };
+  std::string line;
+  EXPECT_EQ(code("elsewhere/symbolic.db", &line), Exit::NotOwner);
+  EXPECT_THAT(line, HasSubstr("process " + std::to_string(getpid())));
+  EXPECT_EQ(code("elsewhere/hard.db"), Exit::NotOwner);
+  EXPECT_EQ(code("copy.db"), Exit::Done);
+  fs::rename(path, folder.file("moved.db"));
+  EXPECT_EQ(code("moved.db"), Exit::NotOwner);
+}
+
+// SQLite's own locks are of the process: a descriptor of the file that is closed drops them all.
+TEST_F(SqliteTest, ARefusedOwnerLeavesTheLocksOfSqliteAlone) {
+  auto first = open();
+  first->open_study(settings(), true);
+  RawDb raw(path);
+  ASSERT_EQ(raw.run("BEGIN IMMEDIATE"), SQLITE_OK);
+  EXPECT_EQ(error_code([&] { sqlite::OwnerLock(path, "first"); }), Exit::NotOwner);
+  first.reset();
+  sqlite::OwnerLock(path, "first");
+  const pid_t child = fork();
+  if (child == 0) {
+    struct flock reserved {};  // SQLite's reserved byte (os.h)
+    reserved.l_type = F_WRLCK;
+    reserved.l_start = 0x40000001;
+    reserved.l_len = 1;
+    fcntl(::open(path.c_str(), O_RDWR), F_GETLK, &reserved);
+    _exit(reserved.l_type == F_UNLCK ? 1 : 0);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(SqliteTest, AFolderThatCannotBeWrittenIsNamed) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
+  open()->open_study(settings(), false);
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0555));
+  std::string line;
+  EXPECT_EQ(error_code([&] { open(); }, &line), Exit::Storage);
+  EXPECT_THAT(line, HasSubstr("its folder " + folder.path() + " cannot be written"));
+  EXPECT_EQ(open(OpenMode::ReadOnly)->studies().size(), 1U);
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0755));
 }
 
 TEST_F(SqliteTest, OwnershipEndsWithTheProcess) {

@@ -1,17 +1,12 @@
 #include "search/results/dbs/connection.h"
 
 #include <SQLiteCpp/Transaction.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -25,7 +20,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr auto kLockWait = std::chrono::seconds(60);
 constexpr auto kSilentWait = std::chrono::seconds(2);
-constexpr auto kOwnerWait = std::chrono::seconds(1);
 constexpr int kApplicationId = 0x4D6F6562;  // "Moeb"
 // Script i takes a file from version i to i + 1.
 constexpr std::array<const char*, 1> kMigrations = {"search/results/dbs/schema.sql"};
@@ -72,6 +66,18 @@ void refuse_network_file_system(const std::string& path) {
                   fmt::format("{}: is on a {} file system, whose locks cannot be trusted; name a "
                               "database on a local disk",
                               path, name));
+}
+
+// SQLite makes and removes a journal beside the database in every transaction.
+void need_writable_folder(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const std::string folder = parent.empty() ? "." : parent;
+  if (access(folder.c_str(), W_OK) == 0) return;
+  throw Error(
+      Exit::Storage,
+      fmt::format("{}: its folder {} cannot be written, where the journal has to go; name a "
+                  "database in a folder that can",
+                  printable(path), printable(folder)));
 }
 
 int integer_pragma(SQLite::Database& database, const std::string& name) {
@@ -131,12 +137,6 @@ bool cannot_roll_back(const std::string& path, const SQLite::Exception& error) {
   return refused && !none && size > 0;
 }
 
-std::string read_text(int file) {
-  std::array<char, 32> text{};
-  const ssize_t size = pread(file, text.data(), text.size() - 1, 0);
-  return size > 0 ? std::string(text.data(), static_cast<std::size_t>(size)) : "?";
-}
-
 }  // namespace
 
 bool wal_is_safe(int version) {
@@ -147,7 +147,10 @@ bool wal_is_safe(int version) {
 
 std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode) {
   const bool writes = mode == OpenMode::Create;
-  if (writes) refuse_network_file_system(path);
+  if (writes) {
+    refuse_network_file_system(path);
+    need_writable_folder(path);
+  }
   // After a kill inside a commit even a reader has to roll the journal back; query_only below keeps
   // its SQL from writing.
   const bool recovers = writes || access(path.c_str(), W_OK) == 0;
@@ -203,40 +206,6 @@ std::string describe() {
   const bool wal = wal_is_safe(sqlite3_libversion_number());
   return fmt::format("SQLite {}, journal {}, synchronous full, schema {}", sqlite3_libversion(),
                      wal ? "WAL" : "TRUNCATE (this version's WAL can lose commits)", kVersion);
-}
-
-OwnerLock::OwnerLock(const std::string& database, const std::string& study)
-    : path_(database + ".owner-" + study) {
-  for (const auto start = Clock::now();;) {
-    file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (file_ < 0) throw Error(Exit::Storage, fmt::format("{}: {}", path_, std::strerror(errno)));
-    if (flock(file_, LOCK_EX | LOCK_NB) == 0) {
-      // The file may have been removed by its last owner between open and flock.
-      struct stat mine {
-      }, named{};
-      if (fstat(file_, &mine) == 0 && stat(path_.c_str(), &named) == 0 &&
-          mine.st_ino == named.st_ino)
-        break;
-    } else if (Clock::now() - start > kOwnerWait) {
-      const std::string owner = read_text(file_);
-      close(file_);
-      throw Error(Exit::NotOwner,
-                  fmt::format("study '{}' is being run by process {}; stop that one, or wait for "
-                              "its end",
-                              study, owner));
-    } else {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    close(file_);
-  }
-  const std::string pid = std::to_string(getpid());
-  if (ftruncate(file_, 0) != 0 || pwrite(file_, pid.data(), pid.size(), 0) < 0)
-    warn("{}: {}", path_, std::strerror(errno));
-}
-
-OwnerLock::~OwnerLock() {
-  unlink(path_.c_str());
-  close(file_);
 }
 
 }  // namespace moebius::sqlite

@@ -24,20 +24,6 @@ bool wal_is_safe(int library_version);
 // Why SQLite failed as the one line a user reads.
 [[noreturn]] void raise(const std::string& path, const SQLite::Exception& error);
 
-// The right to run a study: an flock on DB.owner-STUDY, which holds the owner's pid and vanishes
-// with the lock. The kernel drops it at death, and only then. Error(NotOwner) after a second.
-class OwnerLock {
- public:
-  OwnerLock(const std::string& database, const std::string& study);
-  ~OwnerLock();
-  OwnerLock(const OwnerLock&) = delete;
-  OwnerLock& operator=(const OwnerLock&) = delete;
-
- private:
-  std::string path_;
-  int file_ = -1;
-};
-
 // "SQLite 3.40.1, journal truncate, synchronous full, schema 1".
 std::string describe();
 

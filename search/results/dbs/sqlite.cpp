@@ -7,6 +7,7 @@
 
 #include "search/results/dbs/check.h"
 #include "search/results/dbs/connection.h"
+#include "search/results/dbs/owner_lock.h"
 #include "search/results/dbs/query.h"
 #include "search/results/dbs/rows.h"
 
