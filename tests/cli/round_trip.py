@@ -3,6 +3,7 @@ study by hand."""
 
 import json
 import pathlib
+import shutil
 
 from cli import check, equal, finish, interrupt_after, rows, run, start, workspace
 
@@ -79,15 +80,19 @@ def blocks(place):
 def training(place, path):
     root = pathlib.Path(place)
     common = ["--data", "builtin", "--eval-tokens", 4096]
-    run(place, "train", "dense-nano", *common, "--steps", 60, "-o", "whole")
-    process = start(place, "train", "dense-nano", *common, "--steps", 60, "-o", "cut")
-    talk = interrupt_after(process, b"step ", count=1)
-    if process.returncode == 130:
-        check(b"resume with: moebius train" in talk, talk)
-        run(place, "train", "dense-nano", *common, "--steps", 60, "-o", "cut")
+    for steps in (60, 600, 6000):  # a fast machine may be done before it is interrupted
+        process = start(place, "train", "dense-nano", *common, "--steps", steps, "-o", "cut")
+        talk = interrupt_after(process, b"step ", count=1)
+        if process.returncode == 130:
+            break
+        shutil.rmtree(root / "cut")
+    equal(process.returncode, 130, "an interrupted run")
+    check(b"resume with: moebius train" in talk, talk)
+    run(place, "train", "dense-nano", *common, "--steps", steps, "-o", "cut")
+    run(place, "train", "dense-nano", *common, "--steps", steps, "-o", "whole")
     equal((root / "cut/model.safetensors").read_bytes(),
           (root / "whole/model.safetensors").read_bytes(), "a resumed run has the same weights")
-    run(place, "train", "dense-nano", *common, "--steps", 61, "-o", "whole", code=2)
+    run(place, "train", "dense-nano", *common, "--steps", steps + 1, "-o", "whole", code=2)
     result = json.loads(run(place, "eval", "whole", *common[:2], "--tokens", 4096, "--json").stdout)
     check(1 < result["loss"] < 6, f"eval: {result}")
     test = json.loads(run(place, "eval", "whole", *common[:2], "--final", "--json").stdout)

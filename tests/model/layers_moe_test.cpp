@@ -128,11 +128,20 @@ TEST_P(Routed, PermutingTheBatchPermutesTheLosses) {
       ASSERT_EQ(moved[b * kSeq + s], losses[order[b] * kSeq + s]) << b << " " << s;
 }
 
-INSTANTIATE_TEST_SUITE_P(Gatings, Routed,
-                         ::testing::Values(std::pair("top1", 0.0), std::pair("top1", 1.0),
-                                           std::pair("top2", 0.0), std::pair("top2", 1.0),
-                                           std::pair("expert_choice", 1.0),
-                                           std::pair("expert_choice", 2.0)),
+// Every gating of the catalog under every capacity that it takes; 0 is "none".
+std::vector<std::pair<std::string, double>> gatings_and_capacities() {
+  const Catalog& catalog = builtin_catalog();
+  std::vector<std::pair<std::string, double>> result;
+  for (const std::string& gating : catalog.gatings.names())
+    for (const double capacity : {0.0, 1.0, 2.0})
+      if (why_illegal(block(kWidth, {moe(6, 4, gating, capacity)}), catalog.types,
+                      TokenShape{.batch = kBatch, .seq = kSeq})
+              .empty())
+        result.emplace_back(gating, capacity);
+  return result;
+}
+
+INSTANTIATE_TEST_SUITE_P(Gatings, Routed, ::testing::ValuesIn(gatings_and_capacities()),
                          [](const auto& it) {
                            return it.param.first + "_c" +
                                   std::to_string(static_cast<int>(it.param.second));

@@ -73,14 +73,10 @@ TEST_P(LearnerWith, EvaluationChangesNothing) {
   train(b, 0, 2);
   b.evaluate(batch.tokens, batch.targets, Mode::Causal);
   b.evaluate(batch.tokens, batch.targets, Mode::Native);
-  b.gradients(batch.tokens, batch.targets);  // leaves routing state moved, so compare before it
+  expect_same_bits(a, b);
   train(a, 2, 3);
-  Learner c = make(7);
-  train(c, 0, 2);
-  c.evaluate(batch.tokens, batch.targets, Mode::Causal);
-  c.evaluate(batch.tokens, batch.targets, Mode::Native);
-  train(c, 2, 3);
-  expect_same_bits(a, c);
+  train(b, 2, 3);
+  expect_same_bits(a, b);
 }
 
 TEST_P(LearnerWith, GoesOnFromACheckpointBitForBit) {

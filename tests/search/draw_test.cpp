@@ -15,6 +15,7 @@ namespace moebius {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
@@ -99,7 +100,9 @@ TEST(DrawCurve, NothingToDrawIsNothing) {
 TEST(DrawCurve, AConstantLossIsALine) {
   std::vector<CurvePoint> curve = falling(4);
   for (CurvePoint& point : curve) point.valid_loss = 1.0;
-  EXPECT_THAT(draw_curve(curve, 20, 5, Charset::Ascii), HasSubstr("*"));
+  const std::vector<std::string> lines = lines_of(draw_curve(curve, 20, 5, Charset::Ascii));
+  EXPECT_EQ(lines[1], "  1.0000 +*     *      *     *");
+  for (std::size_t i = 2; i < lines.size(); ++i) EXPECT_THAT(lines[i], Not(HasSubstr("*")));
 }
 
 TEST(Charset, FollowsTheLocale) {

