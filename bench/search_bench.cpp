@@ -29,7 +29,7 @@ const Space& bench_space() {
 Trial make_trial(std::int64_t number) {
   Trial trial;
   trial.number = number;
-  trial.role = "search";
+  trial.role = TrialRole::Search;
   Rng rng(static_cast<std::uint64_t>(number));
   trial.point = bench_space().sample(rng);
   trial.spec = bench_space().resolve(trial.point);
@@ -86,7 +86,8 @@ void trial_life(benchmark::State& state, const std::string& name) {
   for (auto _ : state) {
     std::vector<Trial> trials{make_trial(number)};
     db->propose(study, trials, 0);
-    db->finish(trials[0].id, db->claim(trials[0].id, "bench"), make_outcome(number++));
+    const TrialKey key{study, number};
+    db->finish(key, db->claim(key, "bench"), make_outcome(number++));
   }
   state.SetItemsProcessed(number);
 }

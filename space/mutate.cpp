@@ -21,9 +21,9 @@ class Mutation {
     }
   }
 
-  Point mutate(std::string& op) {
-    struct Operator {
-      const char* name;
+  Point mutate(Operator& op) {
+    struct Rule {
+      Operator name;
       double weight;
       bool applicable;
       Point (Mutation::*apply)();
@@ -31,22 +31,22 @@ class Mutation {
     const bool uneven = std::adjacent_find(spec_.sublayers.begin(), spec_.sublayers.end(),
                                            std::not_equal_to<>()) != spec_.sublayers.end();
     const bool mated = !mate_.empty() && space_.resolve(mate_) != spec_;
-    const std::array<Operator, 6> operators = {{
-        {"nudge", .35, !ordered_.empty(), &Mutation::nudge},
-        {"resample", .15, !unordered_.empty(), &Mutation::resample},
-        {"retype", .20, !types_.empty(), &Mutation::retype},
-        {"move", .15, uneven, &Mutation::move},
-        {"swap", .05, uneven, &Mutation::swap},
-        {"crossover", .10, mated, &Mutation::crossover},
+    const std::array<Rule, 6> operators = {{
+        {Operator::Nudge, .35, !ordered_.empty(), &Mutation::nudge},
+        {Operator::Resample, .15, !unordered_.empty(), &Mutation::resample},
+        {Operator::Retype, .20, !types_.empty(), &Mutation::retype},
+        {Operator::Move, .15, uneven, &Mutation::move},
+        {Operator::Swap, .05, uneven, &Mutation::swap},
+        {Operator::Crossover, .10, mated, &Mutation::crossover},
     }};
     double total = 0;
-    for (const Operator& each : operators) total += each.applicable ? each.weight : 0;
+    for (const Rule& each : operators) total += each.applicable ? each.weight : 0;
     if (total == 0)
       bad_input(space_.name(), "the space holds one block only; nothing can be mutated");
 
     double left = rng_.uniform() * total;
-    const Operator* chosen = nullptr;
-    for (const Operator& each : operators) {
+    const Rule* chosen = nullptr;
+    for (const Rule& each : operators) {
       if (!each.applicable) continue;
       chosen = &each;
       left -= each.weight;
@@ -58,7 +58,8 @@ class Mutation {
       Point child = (this->*chosen->apply)();
       if (space_.resolve(child) != spec_) return child;
     }
-    MOEBIUS_CHECK(false, "[mutate] {} never changed the block in {} draws", op, kMostDraws);
+    MOEBIUS_CHECK(false, "[mutate] {} never changed the block in {} draws", operator_text(op),
+                  kMostDraws);
   }
 
  private:
@@ -153,7 +154,7 @@ class Mutation {
 
 }  // namespace
 
-Point Space::mutate(const Point& parent, const Point& mate, Rng& rng, std::string& op) const {
+Point Space::mutate(const Point& parent, const Point& mate, Rng& rng, Operator& op) const {
   return Mutation(*this, parent, mate, rng).mutate(op);
 }
 

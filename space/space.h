@@ -6,6 +6,7 @@
 
 #include "space/base/rng.h"
 #include "space/cost.h"
+#include "space/operators.h"
 #include "space/recipe.h"
 #include "space/spec.h"
 
@@ -76,8 +77,8 @@ class Space {
 
   // One mutation by the operator table of DESIGN 3 (nudge .35, resample .15, retype .20, move .15,
   // swap .05, crossover .10, renormalised over those applicable), repeated until the spec differs
-  // from the parent's. `mate` (may be empty) enables crossover. `op` receives the operator's name.
-  Point mutate(const Point& parent, const Point& mate, Rng& rng, std::string& op) const;
+  // from the parent's. `mate` (may be empty) enables crossover. `op` receives the operator.
+  Point mutate(const Point& parent, const Point& mate, Rng& rng, Operator& op) const;
 
  private:
   friend class SpaceReader;

@@ -13,7 +13,7 @@ Json description(const Session& session, const Trial& trial, const Candidate& ca
   return {{"study", session.db().study},
           {"trial", trial.number},
           {"attempt", trial.attempt},
-          {"role", trial.role},
+          {"role", role_text(trial.role)},
           {"block", notation(trial.spec, layer_types())},
           {"spec", to_json(trial.spec)},
           {"recipe", to_json(candidate.recipe)},

@@ -105,7 +105,7 @@ std::string as_search(const StudyRequest& request) {
 
 const Trial* best_found(const Leaderboard& board) {
   for (const Standing& row : board.rows)
-    if (row.first().role == "search") return &row.first();
+    if (row.first().role == TrialRole::Search) return &row.first();
   return nullptr;
 }
 
@@ -115,7 +115,7 @@ void repeat_best(Session& session) {
   const Trial* best = best_found(leaderboard(history));
   if (best == nullptr) return;
   info("training the best block again with {} other seeds", kFreshSeeds);
-  session.study().add({best->spec}, "rerun", best->number, kFreshSeeds);
+  session.study().add({best->spec}, TrialRole::Rerun, best->number, kFreshSeeds);
 }
 
 std::string export_best(Session& session, const History& history, const Trial& best,

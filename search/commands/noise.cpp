@@ -25,7 +25,8 @@ std::vector<const Trial*> subjects(const History& history, const std::vector<std
       result.push_back(&trial);
   if (!named.empty()) return result;
   for (const Trial& trial : history.trials())
-    if (trial.role == "baseline" && seen.insert(trial.spec_hash).second) result.push_back(&trial);
+    if (trial.role == TrialRole::Baseline && seen.insert(trial.spec_hash).second)
+      result.push_back(&trial);
   if (result.empty()) bad_input("TRIAL", "the study has no baseline; name the trials to repeat");
   return result;
 }
@@ -33,7 +34,7 @@ std::vector<const Trial*> subjects(const History& history, const std::vector<std
 // Repeats that an interrupted `noise` left open count.
 std::int64_t open_repeats(const History& history, const Trial& subject) {
   return std::count_if(history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
-    return trial.role == "noise" && !trial.final() && trial.spec_hash == subject.spec_hash;
+    return trial.role == TrialRole::Noise && !trial.final() && trial.spec_hash == subject.spec_hash;
   });
 }
 
@@ -68,7 +69,8 @@ int run(const Options& options) {
     for (const Trial* subject : subjects(history, options.trials)) {
       hashes.push_back(subject->spec_hash);
       const std::int64_t missing = options.seeds - open_repeats(history, *subject);
-      if (missing > 0) session->study().add({subject->spec}, "noise", subject->number, missing);
+      if (missing > 0)
+        session->study().add({subject->spec}, TrialRole::Noise, subject->number, missing);
     }
   }
   if (const int code = session->run(); code != 0) return code;

@@ -68,7 +68,7 @@ void ProgressDisplay::count(const Trial& trial, Ending ending, double loss) {
       ending == Ending::Diverged || ending == Ending::OutOfMemory || ending == Ending::Failed;
   if (!std::isfinite(loss)) return;
   if (trial.number == 0) gate_ = {loss, name_of(trial)};
-  if (trial.role != "baseline" && (best_.name.empty() || loss < best_.loss))
+  if (trial.role != TrialRole::Baseline && (best_.name.empty() || loss < best_.loss))
     best_ = {loss, fmt::format("{} (trial {})", name_of(trial), trial.number)};
 }
 

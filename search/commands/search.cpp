@@ -43,8 +43,9 @@ int run(const StudyRequest& request) {
   if (code != 0)
     throw Error(Exit::NoUsableTrial,
                 "no search trial has a loss; why: moebius trials --sort message" + where);
-  const auto found = std::find_if(board.rows.begin(), board.rows.end(),
-                                  [](const Standing& row) { return row.first().role == "search"; });
+  const auto found = std::find_if(board.rows.begin(), board.rows.end(), [](const Standing& row) {
+    return row.first().role == TrialRole::Search;
+  });
   const std::int64_t best = found == board.rows.end() ? 0 : found->first().number;
   print_out(
       fmt::format("next: moebius show {}{}\n      moebius noise {}{} --seeds 3\n"

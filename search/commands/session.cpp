@@ -183,7 +183,7 @@ std::unique_ptr<Session> Session::reopen(DbOptions db, const DataOptions& data, 
   const Json& recorded_options = row.settings.options;
   session->vocab_ = recorded_options.value("vocab", std::int64_t{0});
   StudyOptions options = recorded(row);
-  if (trials < 0) options.trials = reader->history(row.id).count("search");
+  if (trials < 0) options.trials = reader->history(row.id).count(TrialRole::Search);
   if (trials > 0) options.trials = trials;
   options.service = service;
   if (!service) {

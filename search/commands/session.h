@@ -36,7 +36,7 @@ class Session {
   static std::unique_ptr<Session> reopen(DbOptions db, const DataOptions& data, bool service,
                                          std::int64_t trials);
   // A study of its own, named `name`, for `blocks` at another size, judged like the trials of
-  // `row`: those without a trial are its baselines, the others get the role "scaled". When there is
+  // `row`: those without a trial are its baselines, the others get the role Scaled. When there is
   // such a study already it keeps its baselines and gets the blocks that it lacks.
   static std::unique_ptr<Session> scaled(DbOptions db, const StudyRow& row, const DataOptions& data,
                                          const std::string& name, const std::string& budget,

@@ -16,11 +16,11 @@ namespace {
 // Trials that are to end before the study is complete, all roles.
 std::int64_t planned_trials(const History& history, const StudyOptions& options,
                             std::size_t baselines) {
-  const std::int64_t search = std::max(options.trials, history.count("search"));
+  const std::int64_t search = std::max(options.trials, history.count(TrialRole::Search));
   const std::int64_t first = static_cast<std::int64_t>(baselines) * options.baseline_seeds;
   const std::int64_t others = static_cast<std::int64_t>(history.trials().size()) -
-                              history.count("search") - history.count("baseline");
-  return search + std::max(first, history.count("baseline")) + others;
+                              history.count(TrialRole::Search) - history.count(TrialRole::Baseline);
+  return search + std::max(first, history.count(TrialRole::Baseline)) + others;
 }
 
 std::int64_t final_trials(const History& history) {
@@ -81,9 +81,10 @@ std::string Session::why_no_step_time(const History& history) const {
       std::find_if(space_->constraints().begin(), space_->constraints().end(),
                    [](const Constraint& constraint) { return constraint.metric == "step_time"; });
   const bool searches =
-      history.count("search") < options_.trials ||
-      std::any_of(history.trials().begin(), history.trials().end(),
-                  [](const Trial& trial) { return trial.role == "search" && !trial.final(); });
+      history.count(TrialRole::Search) < options_.trials ||
+      std::any_of(history.trials().begin(), history.trials().end(), [](const Trial& trial) {
+        return trial.role == TrialRole::Search && !trial.final();
+      });
   const bool compares = evaluator_->compares_steps();
   if (!searches || limit == space_->constraints().end() || (compares && options_.budget.timed()))
     return "";
@@ -125,10 +126,10 @@ int Session::run(const std::string& resume) {
   }
   const History history = study_->history();
   // A study whose baselines alone have losses found nothing.
-  const bool searched = history.count("search") > 0;
+  const bool searched = history.count(TrialRole::Search) > 0;
   const bool usable =
       std::any_of(history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
-        return std::isfinite(trial.loss()) && !(searched && trial.role == "baseline");
+        return std::isfinite(trial.loss()) && !(searched && trial.role == TrialRole::Baseline);
       });
   return static_cast<int>(usable ? Exit::Done : Exit::NoUsableTrial);
 }

@@ -17,7 +17,7 @@ using Lines = std::vector<std::pair<std::string, std::string>>;
 
 std::string heading(const StudyRow& study, const Trial& trial) {
   std::string text = fmt::format("study {}, trial {}: {}, {}", study.settings.name, trial.number,
-                                 trial.role, state_text(trial.state));
+                                 role_text(trial.role), state_text(trial.state));
   if (!trial.label.empty()) text += ", " + printable(trial.label);
   return text + fmt::format(", seed {}\n\n", trial.seed);
 }
@@ -29,7 +29,7 @@ std::string lineage(const History& history, const Trial& trial) {
   for (int generation = 0; at != nullptr && generation < 100; ++generation) {
     if (generation > 0) text += " <- ";
     text += std::to_string(at->number);
-    if (!at->op.empty()) text += " " + printable(at->op);
+    if (at->op != Operator::None) text += " " + operator_text(at->op);
     at = at->parent < 0 || at->parent == at->number ? nullptr : history.find(at->parent);
   }
   return text;
@@ -88,12 +88,12 @@ Json curve_json(const std::vector<CurvePoint>& curve) {
 void print_json(const StudyRow& study, const Trial& trial) {
   Json result = {{"study", study.settings.name},
                  {"trial", trial.number},
-                 {"role", trial.role},
+                 {"role", role_text(trial.role)},
                  {"label", trial.label},
                  {"state", state_text(trial.state)},
                  {"seed", trial.seed},
                  {"parent", trial.parent < 0 ? Json() : Json(trial.parent)},
-                 {"operator", trial.op},
+                 {"operator", operator_text(trial.op)},
                  {"block", notation(trial.spec, layer_types())},
                  {"spec", to_json(trial.spec)},
                  {"spec_hash", trial.spec_hash},

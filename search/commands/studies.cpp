@@ -18,7 +18,7 @@ Table studies_table(ResultsDb& db) {
     for (const Trial& trial : history.trials()) {
       done += trial.state == TrialState::Done;
       open += !trial.final();
-      if (trial.role != "baseline" && trial.state == TrialState::Done &&
+      if (trial.role != TrialRole::Baseline && trial.state == TrialState::Done &&
           (best.is_null() || trial.loss() < best.get<double>()))
         best = trial.loss();
     }

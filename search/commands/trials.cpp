@@ -44,7 +44,7 @@ std::vector<Json> row_of(const Trial& trial) {
   const Measurement m = ended ? trial.outcome->measurement : Measurement();
   const auto measured = [&](auto value) { return ended ? Json(value) : Json(); };
   return {trial.number,
-          trial.role,
+          role_text(trial.role),
           text_or_null(trial.label),
           state_text(trial.state),
           notation(trial.spec, layer_types()),
@@ -55,7 +55,7 @@ std::vector<Json> row_of(const Trial& trial) {
           measured(m.active_parameters),
           text_or_null(m.causal),
           trial.parent < 0 ? Json() : Json(trial.parent),
-          text_or_null(trial.op),
+          text_or_null(operator_text(trial.op)),
           trial.seed,
           trial.attempt,
           or_null(m.native_loss),

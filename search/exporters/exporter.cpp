@@ -52,7 +52,7 @@ ExportSubject export_subject(const StudyRow& study, const History& history, cons
   subject.provenance = {{"study", study.settings.name},
                         {"space", study.settings.space.value("name", "")},
                         {"trial", trial.number},
-                        {"role", trial.role},
+                        {"role", role_text(trial.role)},
                         {"seed", trial.seed},
                         {"spec_hash", trial.spec_hash},
                         {"budget", study.settings.options.value("budget", "")},

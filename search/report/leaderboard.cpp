@@ -55,7 +55,8 @@ std::string name_of(const Standing& standing, const LayerTypes& types) {
 Summary fresh_loss(const BlockResult& block) {
   std::vector<double> fresh;
   for (const Trial* trial : block.trials)
-    if (trial->role == "rerun" || trial->role == "noise") fresh.push_back(trial->loss());
+    if (trial->role == TrialRole::Rerun || trial->role == TrialRole::Noise)
+      fresh.push_back(trial->loss());
   return summarize(fresh);
 }
 
@@ -87,7 +88,7 @@ Leaderboard leaderboard(const History& history) {
   board.noise = seed_noise(blocks, board.degrees);
   board.gate_loss = kNan;
   if (const Trial* first = history.find(0))
-    if (first->role == "baseline" && first->state == TrialState::Done) board.gate = first;
+    if (first->role == TrialRole::Baseline && first->state == TrialState::Done) board.gate = first;
   const double gate_step =
       board.gate != nullptr ? step_seconds(board.gate->outcome->measurement) : kNan;
   for (const BlockResult& block : blocks) {
@@ -136,9 +137,9 @@ Table leaderboard_table(const Leaderboard& board, const LayerTypes& types) {
                                   : fmt::format("{}  {}", notation(first.spec, types), first.label);
     table.rows.push_back(
         {standing.rank, standing.tied, (standing.tied ? "=" : "") + std::to_string(standing.rank),
-         first.number, first.role, first.label.empty() ? Json() : Json(first.label), block,
-         or_null(standing.block.loss.mean), or_null(standing.block.loss.sd), standing.block.loss.n,
-         or_null(standing.block.loss.mean - board.gate_loss),
+         first.number, role_text(first.role), first.label.empty() ? Json() : Json(first.label),
+         block, or_null(standing.block.loss.mean), or_null(standing.block.loss.sd),
+         standing.block.loss.n, or_null(standing.block.loss.mean - board.gate_loss),
          standing.causal.empty() ? Json() : Json(standing.causal), or_null(standing.step_ratio),
          or_null(
              mean_of(trials, [](const Measurement& m) { return m.tokens_per_active_parameter; })),
@@ -172,7 +173,7 @@ std::string leaderboard_notes(const Leaderboard& board, const std::string& where
 
 std::string verdict(const Leaderboard& board, const LayerTypes& types) {
   const auto found = std::find_if(board.rows.begin(), board.rows.end(), [](const Standing& row) {
-    return row.first().role != "baseline" && row.first().label.empty();
+    return row.first().role != TrialRole::Baseline && row.first().label.empty();
   });
   if (found == board.rows.end()) return "no searched block finished";
   const Summary repeated = fresh_loss(found->block);
@@ -180,7 +181,7 @@ std::string verdict(const Leaderboard& board, const LayerTypes& types) {
   const Summary loss = fresh ? repeated : found->block.loss;
   std::vector<std::string> sentences;
   for (const Standing& row : board.rows)
-    if (row.first().role == "baseline")
+    if (row.first().role == TrialRole::Baseline)
       sentences.push_back(compare(name_of(*found, types), loss, row.first().label, row.block.loss,
                                   board.noise, fresh));
   std::string text = sentences.empty() ? "no baseline to compare with" : join(sentences, "\n");

@@ -21,6 +21,15 @@ constexpr std::array<std::pair<TrialState, const char*>, 8> kStates = {{
     {TrialState::Failed, "failed"},
 }};
 
+constexpr std::array<std::pair<TrialRole, const char*>, 6> kRoles = {{
+    {TrialRole::Baseline, "baseline"},
+    {TrialRole::Search, "search"},
+    {TrialRole::Rerun, "rerun"},
+    {TrialRole::Noise, "noise"},
+    {TrialRole::Control, "control"},
+    {TrialRole::Scaled, "scaled"},
+}};
+
 // Groups of the ranking: finished, pruned, the rest.
 int rank_class(const Trial& trial) {
   if (!std::isnan(trial.loss())) return 0;
@@ -54,6 +63,18 @@ TrialState parse_state(const std::string& text) {
   throw Error(Exit::Storage, "unknown trial state '" + text + "'");
 }
 
+std::string role_text(TrialRole role) {
+  for (const auto& [value, text] : kRoles)
+    if (value == role) return text;
+  throw Error(Exit::Bug, "[history] a role without a name");
+}
+
+TrialRole parse_role(const std::string& text) {
+  for (const auto& [value, name] : kRoles)
+    if (text == name) return value;
+  throw Error(Exit::Storage, "unknown role '" + text + "'");
+}
+
 bool is_final(TrialState state) {
   return state != TrialState::Waiting && state != TrialState::Running;
 }
@@ -71,7 +92,8 @@ const Trial* History::find(std::int64_t number) const {
 void History::add(Trial trial) {
   MOEBIUS_CHECK(trial.number == static_cast<std::int64_t>(trials_.size()),
                 "[history] trial {} appended after {} trials", trial.number, trials_.size());
-  if (trial.role == "baseline" || trial.role == "search") hashes_.insert(trial.spec_hash);
+  if (trial.role == TrialRole::Baseline || trial.role == TrialRole::Search)
+    hashes_.insert(trial.spec_hash);
   ++counts_[trial.role];
   trials_.push_back(std::move(trial));
   update(trials_.back());
@@ -87,7 +109,7 @@ void History::update(const Trial& trial) {
 
 bool History::seen(const std::string& spec_hash) const { return hashes_.count(spec_hash) > 0; }
 
-std::int64_t History::count(const std::string& role) const {
+std::int64_t History::count(TrialRole role) const {
   const auto found = counts_.find(role);
   return found == counts_.end() ? 0 : found->second;
 }

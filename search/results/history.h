@@ -17,11 +17,15 @@ std::string state_text(TrialState state);
 TrialState parse_state(const std::string& text);
 bool is_final(TrialState state);
 
-// "baseline", "search", "rerun", "noise", "control", "scaled"
+// Why a trial is there: to compare with, proposed or enqueued, another seed of a finalist, another
+// seed of any block, an equal-cost control, a block of another study at this one's size.
+enum class TrialRole { Baseline, Search, Rerun, Noise, Control, Scaled };
+std::string role_text(TrialRole role);  // "baseline", "search", ..
+TrialRole parse_role(const std::string& text);
+
 struct Trial {
-  std::int64_t id = 0;      // of the database
   std::int64_t number = 0;  // within the study, 0-based, contiguous
-  std::string role;
+  TrialRole role = TrialRole::Search;
   std::string label;  // baseline name; what a scaled trial was scaled from ("t12-micro"); or ""
   TrialState state = TrialState::Waiting;
   std::int64_t attempt = 0;  // of the last claim
@@ -29,8 +33,10 @@ struct Trial {
   Spec spec;
   std::string spec_hash;
   std::int64_t parent = -1;  // number, -1 = none
-  std::string op;            // mutation operator, "random", "enqueued", ""
+  Operator op = Operator::None;
   std::uint64_t seed = 0;
+  std::optional<Budget> budget;    // where it differs from the study's
+  std::optional<Recipe> recipe;    // the same
   std::string owner;               // of the last claim: "HOST:PID", or "service" (asked by hand)
   std::optional<Outcome> outcome;  // once final
   // The loss that ranks: NaN unless Done.
@@ -49,7 +55,7 @@ class History {
   void add(Trial trial);                         // number must be the next one
   void update(const Trial& trial);
   bool seen(const std::string& spec_hash) const;  // among baseline and search trials
-  std::int64_t count(const std::string& role) const;
+  std::int64_t count(TrialRole role) const;
   // The lag rule (DESIGN 5): all trials <= number - lag are final, whatever their role.
   bool ready(std::int64_t number, std::int64_t lag) const { return open_ > number - lag; }
   std::int64_t first_open() const { return open_; }  // lowest number that is not final
@@ -57,7 +63,7 @@ class History {
  private:
   std::vector<Trial> trials_;
   std::set<std::string> hashes_;
-  std::map<std::string, std::int64_t> counts_;  // by role
+  std::map<TrialRole, std::int64_t> counts_;
   std::int64_t open_ = 0;
 };
 

@@ -1,6 +1,11 @@
 #include "search/results/results_db.h"
 
+#include <sys/random.h>
+
+#include <array>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "space/space.h"
 
@@ -40,6 +45,15 @@ std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode) {
     if (place.rfind("//", 0) == 0) bad_input("--db", "no such database", allowed, printable(url));
   }
   return dbs().get("sqlite").open(url, mode);
+}
+
+std::string random_id() {
+  std::array<unsigned char, 16> bytes{};
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    throw Error(Exit::Storage, fmt::format("no random numbers: {}", std::strerror(errno)));
+  std::string text;
+  for (const unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
 }
 
 std::string valid_text(const std::string& text) {

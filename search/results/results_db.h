@@ -7,41 +7,10 @@
 #include <vector>
 
 #include "search/results/history.h"
+#include "search/results/records.h"
 #include "space/base/registry.h"
 
 namespace moebius {
-
-// What is fixed when a study is opened; resuming with another value exits 2 naming the first
-// differing JSON pointer.
-struct StudySettings {
-  std::string name;
-  Json space;    // document
-  Json recipe;   // resolved, overrides applied
-  Json options;  // budget, sampler, evaluator, data hash, lag, gate margin, baselines: what changes
-                 // results
-  std::uint64_t seed = 0;
-  std::int64_t lag = 4;
-  Json provenance;  // version, compiler, machine, command line: recorded, not compared
-};
-
-// A file that a trial left behind ("weights").
-struct Artifact {
-  std::int64_t trial = 0;  // id
-  std::int64_t number = 0;
-  std::string kind, path, hash;
-};
-
-struct StudyRow {
-  std::int64_t id = 0;
-  StudySettings settings;
-  std::int64_t redrawn = 0;  // statically infeasible draws
-  std::string created;       // UTC, ISO 8601
-};
-
-struct QueryResult {
-  std::vector<std::string> columns;
-  std::vector<std::vector<Json>> rows;  // null, integer, double or string
-};
 
 // The record of every study: about ten transactional verbs, each one BEGIN IMMEDIATE .. COMMIT,
 // durable on return and idempotent: after an error from COMMIT the same call may be made again.
@@ -59,26 +28,27 @@ class ResultsDb {
   virtual std::vector<StudyRow> studies() = 0;
 
   // Appends waiting trials with the numbers they carry (the next ones), all or none; adds `redrawn`
-  // to the study's count. Fills ids.
-  virtual void propose(std::int64_t study, std::vector<Trial>& trials, std::int64_t redrawn) = 0;
+  // to the study's count.
+  virtual void propose(std::int64_t study, const std::vector<Trial>& trials,
+                       std::int64_t redrawn) = 0;
   // waiting -> running, attempt + 1 (the same attempt after a graceful release). Returns the
   // attempt. A trial that `owner` is running already keeps its attempt.
-  virtual std::int64_t claim(std::int64_t trial, const std::string& owner) = 0;
+  virtual std::int64_t claim(const TrialKey& trial, const std::string& owner) = 0;
   // The attempt's curve so far, from its start: replaces what is stored of it.
-  virtual void curve(std::int64_t trial, std::int64_t attempt,
+  virtual void curve(const TrialKey& trial, std::int64_t attempt,
                      const std::vector<CurvePoint>& points) = 0;
   // running -> a final state, with measurement and curve, in one transaction. The curve replaces
   // what is stored of the attempt: it may have been stopped and started again from step 0. false:
   // the attempt is not current, or the trial ended with another result; dropped. A loss that is not
   // finite is stored as diverged; other numbers that are not finite as "not measured".
-  virtual bool finish(std::int64_t trial, std::int64_t attempt, const Outcome& outcome) = 0;
+  virtual bool finish(const TrialKey& trial, std::int64_t attempt, const Outcome& outcome) = 0;
   // running -> waiting: graceful (the attempt number is kept) or lost with its process (the next
   // claim counts; the 10th loss makes the trial failed). Not current: nothing happens.
-  virtual void release(std::int64_t trial, std::int64_t attempt, bool graceful) = 0;
+  virtual void release(const TrialKey& trial, std::int64_t attempt, bool graceful) = 0;
   virtual History history(std::int64_t study) = 0;
-  virtual void artifact(std::int64_t trial, const std::string& kind, const std::string& path,
+  virtual void artifact(const TrialKey& trial, const std::string& kind, const std::string& path,
                         const std::string& hash) = 0;
-  virtual void artifact_gone(std::int64_t trial, const std::string& kind) = 0;
+  virtual void artifact_gone(const TrialKey& trial, const std::string& kind) = 0;
   virtual std::vector<Artifact> artifacts(std::int64_t study) = 0;  // those not gone, by number
   // A small JSON value kept with the study ("baseline_step_seconds"): set once, later calls return
   // what is stored. A null `value` only reads; null when there is nothing.
@@ -108,6 +78,7 @@ std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode);
 // Shared by the implementations, so that all keep the same values.
 inline constexpr std::int64_t kMaxLost = 10;  // lost attempts that make a trial failed
 Outcome storable(Outcome outcome);  // the rules of finish() on numbers that are not finite
+std::string random_id();            // StudyRow::files of a new study
 std::string valid_text(const std::string& text);  // bytes that are not UTF-8 are replaced
 Outcome lost_outcome();                           // what kMaxLost losses are recorded as
 bool same_result(const Outcome& stored, const Outcome& given);  // a repeated finish()

@@ -38,7 +38,7 @@ class Evolution : public Sampler {
     const std::int64_t size = std::clamp<std::int64_t>(view.trials / 5, 4, 32);
     const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size / 4));
     const Population members = parents(view.visible, static_cast<std::size_t>(size));
-    if (view.index < size || members.empty()) return {view.space.sample(rng), -1, "random"};
+    if (view.index < size || members.empty()) return {view.space.sample(rng), -1, Operator::Random};
     const Trial* parent = tournament(members, entrants, rng);
     const Trial* mate = tournament(members, entrants, rng);
     Proposal child;

@@ -6,7 +6,7 @@ namespace {
 class Random : public Sampler {
  public:
   Proposal propose(const SamplerView& view, Rng& rng) const override {
-    return {view.space.sample(rng), -1, "random"};
+    return {view.space.sample(rng), -1, Operator::Random};
   }
 };
 

@@ -12,7 +12,7 @@ namespace moebius {
 struct Proposal {
   Point point;
   std::int64_t parent = -1;  // trial number
-  std::string op;
+  Operator op = Operator::None;
 };
 
 // What a sampler may look at when it proposes trial `number`: the specs of all trials before it,

@@ -44,7 +44,7 @@ std::vector<BlockResult> finalists(const std::vector<BlockResult>& blocks, std::
   std::vector<BlockResult> found;
   for (const BlockResult& block : blocks)
     if (std::any_of(block.trials.begin(), block.trials.end(),
-                    [](const Trial* trial) { return trial->role == "search"; }))
+                    [](const Trial* trial) { return trial->role == TrialRole::Search; }))
       found.push_back(block);
   const auto count = static_cast<std::int64_t>(found.size());
   if (count == 0) throw Error(Exit::NoUsableTrial, "no search trial of the study has a loss");

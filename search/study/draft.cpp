@@ -30,7 +30,7 @@ std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& type
   return result;
 }
 
-Trial Draft::make(const Spec& spec, const std::string& role, std::uint64_t seed) const {
+Trial Draft::make(const Spec& spec, TrialRole role, std::uint64_t seed) const {
   Trial trial;
   trial.role = role;
   trial.spec = spec;
@@ -52,11 +52,11 @@ void Draft::baselines(const std::vector<Baseline>& baselines, std::int64_t seeds
     for (const Baseline& baseline : baselines) {
       const std::uint64_t seed = study_seed_ + static_cast<std::uint64_t>(k);
       const auto is_mine = [&](const Trial& trial) {
-        return trial.role == "baseline" && trial.label == baseline.name;
+        return trial.role == TrialRole::Baseline && trial.label == baseline.name;
       };
       const auto is_same = [&](const Trial& trial) { return is_mine(trial) && trial.seed == seed; };
       if (first_trial(history_, is_same)) continue;
-      Trial trial = make(baseline.spec, "baseline", seed);
+      Trial trial = make(baseline.spec, TrialRole::Baseline, seed);
       trial.label = baseline.name;
       if (const Trial* first = first_trial(history_, is_mine)) trial.parent = first->number;
       append(std::move(trial));
@@ -64,17 +64,17 @@ void Draft::baselines(const std::vector<Baseline>& baselines, std::int64_t seeds
 }
 
 std::int64_t Draft::enqueue(const Spec& spec) {
-  Trial trial = make(spec, "search", study_seed_);
+  Trial trial = make(spec, TrialRole::Search, study_seed_);
   const Trial* known = first_trial(history_, [&](const Trial& other) {
     return other.spec_hash == trial.spec_hash &&
-           (other.role == "search" || other.role == "baseline");
+           (other.role == TrialRole::Search || other.role == TrialRole::Baseline);
   });
   if (known) return known->number;
-  trial.op = "enqueued";
+  trial.op = Operator::Enqueued;
   return append(std::move(trial));
 }
 
-std::int64_t Draft::another(const Spec& spec, const std::string& role, std::int64_t parent,
+std::int64_t Draft::another(const Spec& spec, TrialRole role, std::int64_t parent,
                             const std::string& label) {
   Trial trial = make(spec, role, study_seed_);
   for (const Trial& other : history_.trials())
@@ -88,9 +88,9 @@ std::int64_t Draft::another(const Spec& spec, const std::string& role, std::int6
 void Draft::scaled(const Baseline& block) {
   const std::string hash = spec_hash(block.spec);
   const auto is_same = [&](const Trial& trial) {
-    return trial.role == "scaled" && trial.spec_hash == hash;
+    return trial.role == TrialRole::Scaled && trial.spec_hash == hash;
   };
-  if (!first_trial(history_, is_same)) another(block.spec, "scaled", -1, block.name);
+  if (!first_trial(history_, is_same)) another(block.spec, TrialRole::Scaled, -1, block.name);
 }
 
 }  // namespace moebius

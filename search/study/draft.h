@@ -18,15 +18,15 @@ class Draft {
   // A search trial; the number that the block has, or gets.
   std::int64_t enqueue(const Spec& spec);
   // The block under the next seed that it has not been given: study_seed, study_seed + 1, ..
-  std::int64_t another(const Spec& spec, const std::string& role, std::int64_t parent,
+  std::int64_t another(const Spec& spec, TrialRole role, std::int64_t parent,
                        const std::string& label = "");
-  // A trial with the role "scaled" and the block's name as label, unless there is one.
+  // A trial with the role Scaled and the block's name as label, unless there is one.
   void scaled(const Baseline& block);
 
   std::vector<Trial>& trials() { return trials_; }
 
  private:
-  Trial make(const Spec& spec, const std::string& role, std::uint64_t seed) const;
+  Trial make(const Spec& spec, TrialRole role, std::uint64_t seed) const;
   std::int64_t append(Trial trial);
 
   History history_;

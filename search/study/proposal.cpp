@@ -21,8 +21,8 @@ std::vector<const Trial*> visible_trials(const ProposalContext& context, const H
   std::vector<const Trial*> result;
   for (const Trial& trial : history.trials()) {
     if (!trial.final() || trial.point.empty()) continue;
-    const bool baseline = trial.role == "baseline" && trial.parent < 0;
-    const bool search = trial.role == "search" && trial.number <= last;
+    const bool baseline = trial.role == TrialRole::Baseline && trial.parent < 0;
+    const bool search = trial.role == TrialRole::Search && trial.number <= last;
     if (search || (baseline && may_breed(context, trial))) result.push_back(&trial);
   }
   return result;
@@ -39,7 +39,7 @@ std::string why_refused(const ProposalContext& context, const Spec& spec) {
 ProposalResult propose_trial(const ProposalContext& context, const History& history) {
   const auto number = static_cast<std::int64_t>(history.trials().size());
   const std::vector<const Trial*> visible = visible_trials(context, history, number - context.lag);
-  const SamplerView view{context.space, visible, history.count("search"), context.trials};
+  const SamplerView view{context.space, visible, history.count(TrialRole::Search), context.trials};
   Rng rng = Rng(context.seed).split("propose", static_cast<std::uint64_t>(number));
   ProposalResult result;
   std::int64_t known = 0;
@@ -47,7 +47,7 @@ ProposalResult propose_trial(const ProposalContext& context, const History& hist
   while (known < kMaxKnown && result.redrawn < kMaxInfeasible) {
     Proposal proposal = known + result.redrawn < kSamplerDraws
                             ? context.sampler.propose(view, rng)
-                            : Proposal{context.space.sample(rng), -1, "random"};
+                            : Proposal{context.space.sample(rng), -1, Operator::Random};
     Spec spec = context.space.resolve(proposal.point);
     if (std::string why = why_refused(context, spec); !why.empty()) {
       ++result.redrawn;
@@ -61,12 +61,12 @@ ProposalResult propose_trial(const ProposalContext& context, const History& hist
     }
     Trial& trial = result.trial.emplace();
     trial.number = number;
-    trial.role = "search";
+    trial.role = TrialRole::Search;
     trial.point = std::move(proposal.point);
     trial.spec = std::move(spec);
     trial.spec_hash = std::move(hash);
     trial.parent = proposal.parent;
-    trial.op = std::move(proposal.op);
+    trial.op = proposal.op;
     trial.seed = context.seed;
     return result;
   }

@@ -81,6 +81,8 @@ struct Study::Impl {
     step_seconds = number_or_zero(db.remember(row.id, step_seconds_key(), Json()));
   }
 
+  TrialKey key(const Trial& trial) const { return {row.id, trial.number}; }
+
   void check_options() {
     const auto at_least = [](const char* name, std::int64_t value, std::int64_t low) {
       if (value < low)
@@ -117,7 +119,7 @@ struct Study::Impl {
   void release_dead() {
     for (const Trial& trial : history.trials())
       if (trial.state == TrialState::Running && !(options.service && trial.owner == kService))
-        db.release(trial.id, trial.attempt, false);
+        db.release(key(trial), trial.attempt, false);
   }
 
   // Baselines and the blocks that the search starts from: all that is not there yet.
@@ -150,12 +152,12 @@ struct Study::Impl {
   // The first seed of the first baseline, which propose_given() gave the number 0.
   const Trial* gate() const {
     const Trial* trial = baselines.empty() ? nullptr : history.find(0);
-    return trial && trial->role == "baseline" ? trial : nullptr;
+    return trial && trial->role == TrialRole::Baseline ? trial : nullptr;
   }
 
   bool baselines_final() const {
     for (std::int64_t i = history.first_open(); const Trial* trial = history.find(i); ++i)
-      if (trial->role == "baseline" && !trial->final()) return false;
+      if (trial->role == TrialRole::Baseline && !trial->final()) return false;
     return true;
   }
 
@@ -170,17 +172,19 @@ struct Study::Impl {
   }
 
   bool may_start(const Trial& trial) const {
-    if (trial.role == "search") return search_may_start(trial.number);
+    if (trial.role == TrialRole::Search) return search_may_start(trial.number);
     const Trial* parent = history.find(trial.parent);
     return parent == nullptr || parent->final();
   }
 
-  bool wants_more() const { return !exhausted && history.count("search") < options.trials; }
+  bool wants_more() const {
+    return !exhausted && history.count(TrialRole::Search) < options.trials;
+  }
 
   bool complete() const { return !wants_more() && history.find(history.first_open()) == nullptr; }
 
   Trial claim(Trial trial) {
-    trial.attempt = db.claim(trial.id, owner);
+    trial.attempt = db.claim(key(trial), owner);
     trial.state = TrialState::Running;
     trial.owner = owner;
     history.update(trial);
@@ -192,7 +196,7 @@ struct Study::Impl {
     if (!result.trial) {
       exhausted = true;
       warn("the space is exhausted after {} search trials: no new block in 1000 draws",
-           history.count("search"));
+           history.count(TrialRole::Search));
       return {};
     }
     std::vector<Trial> trials{std::move(*result.trial)};
@@ -237,7 +241,8 @@ struct Study::Impl {
       return;
     }
     const Trial* parent = history.find(trial.parent);
-    const bool same = parent && parent->spec_hash == trial.spec_hash && trial.role != "search";
+    const bool same =
+        parent && parent->spec_hash == trial.spec_hash && trial.role != TrialRole::Search;
     if (same && parent->state == TrialState::Done)
       candidate.fixed_steps = parent->outcome->measurement.steps;
   }
@@ -283,7 +288,7 @@ Candidate Study::candidate(const Trial& trial) const {
   candidate.budget = me.options.budget;
   me.fix_steps(trial, candidate);
   candidate.seed = trial.seed;
-  candidate.gated = trial.role == "search" && !me.baselines.empty();
+  candidate.gated = trial.role == TrialRole::Search && !me.baselines.empty();
   if (!me.baselines.empty()) candidate.baseline = me.gate_baseline();
   return candidate;
 }
@@ -299,11 +304,11 @@ void Study::tell(const Trial& given, const Outcome& outcome) {
   Impl& me = *impl_;
   Trial trial = given;
   if (outcome.ending == Ending::Stopped) {
-    if (!outcome.curve.empty()) me.db.curve(trial.id, trial.attempt, outcome.curve);
-    me.db.release(trial.id, trial.attempt, true);
+    if (!outcome.curve.empty()) me.db.curve(me.key(trial), trial.attempt, outcome.curve);
+    me.db.release(me.key(trial), trial.attempt, true);
     trial.state = TrialState::Waiting;
   } else {
-    if (!me.db.finish(trial.id, trial.attempt, outcome))
+    if (!me.db.finish(me.key(trial), trial.attempt, outcome))
       throw Error(Exit::NotOwner,
                   fmt::format("trial {}: attempt {} is not the current one any more; its result "
                               "is dropped",
@@ -324,7 +329,7 @@ void Study::keep_weights(const Trial& trial, const std::string& path) {
     std::filesystem::remove(path, ignored);
     return;
   }
-  me.db.artifact(trial.id, "weights", path, ended->outcome->measurement.result_hash);
+  me.db.artifact(me.key(trial), "weights", path, ended->outcome->measurement.result_hash);
   std::vector<Artifact> kept = me.db.artifacts(me.row.id);
   std::erase_if(kept, [](const Artifact& artifact) { return artifact.kind != "weights"; });
   std::sort(kept.begin(), kept.end(), [&](const Artifact& left, const Artifact& right) {
@@ -332,23 +337,23 @@ void Study::keep_weights(const Trial& trial, const std::string& path) {
   });
   for (std::size_t i = kKeptWeights; i < kept.size(); ++i) {
     std::filesystem::remove(kept[i].path, ignored);
-    me.db.artifact_gone(kept[i].trial, kept[i].kind);
+    me.db.artifact_gone({me.row.id, kept[i].number}, kept[i].kind);
   }
 }
 
-std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, const std::string& role,
+std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, TrialRole role,
                                      std::int64_t parent, std::int64_t seeds) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
   Draft draft(me.history, me.space, me.options.settings.seed);
   std::vector<std::int64_t> numbers;
   for (const Spec& spec : specs) {
-    if (role == "search") {
+    if (role == TrialRole::Search) {
       me.check_search_block(spec, "enqueue");
       numbers.push_back(draft.enqueue(spec));
       continue;
     }
-    me.check_trainable(spec, role);
+    me.check_trainable(spec, role_text(role));
     for (std::int64_t k = 0; k < seeds; ++k) numbers.push_back(draft.another(spec, role, parent));
   }
   me.append(draft);

@@ -67,11 +67,11 @@ class Study {
   void tell(const Trial& trial, const Outcome& outcome);
   // Weights of a finished trial: kept for the best five trials, the files of others are deleted.
   void keep_weights(const Trial& trial, const std::string& path);
-  // Adds trials by hand (enqueue = role "search", rerun, noise, control), `seeds` of each
+  // Adds trials by hand (enqueue = Search, Rerun, Noise, Control), `seeds` of each
   // spec: the first ones that this study has not trained it with, the study's own seed first.
   // Returns their numbers; an enqueued spec that is known gives the number it has.
-  std::vector<std::int64_t> add(const std::vector<Spec>& specs, const std::string& role,
-                                std::int64_t parent, std::int64_t seeds);
+  std::vector<std::int64_t> add(const std::vector<Spec>& specs, TrialRole role, std::int64_t parent,
+                                std::int64_t seeds);
 
   // Adds blocks of another study at this one's size, labelled with their names; those that were
   // added before are left out.

@@ -27,10 +27,8 @@ import time
 STUDY = ["--space", "brainformer-nano", "--evaluator", "synthetic", "--trials", "30",
          "--workers", "2", "--budget", "300ktok", "--seed", "7", "--study", "s"]
 RESULTS = """
-  SELECT number, role, label, state, spec_hash, parent, op, seed, loss, stopped_loss, stopped_step
-  FROM trial LEFT JOIN measurement
-    ON measurement.trial = trial.id AND measurement.attempt = trial.attempt
-  ORDER BY number"""
+  SELECT number, role, label, state, spec_hash, parent, operator, seed, loss, stopped_loss, stopped_step
+  FROM trials ORDER BY number"""
 # "+": from that call on, as on a full disk; then the search cannot end well.
 FAULTS = [("pwrite64:error=ENOSPC", "+"), ("fdatasync:error=EIO", "+"), ("fdatasync:error=EIO", ""),
           ("ftruncate:error=EIO", "")]
@@ -81,7 +79,7 @@ class Search:
                 tables = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trial'")
                 if tables.fetchone() == (0,):
                     return []
-                twice = db.execute("SELECT trial, count(*) FROM measurement GROUP BY trial "
+                twice = db.execute("SELECT study, number FROM measurement GROUP BY 1, 2 "
                                    "HAVING count(*) > 1").fetchall()
                 demand(not twice, f"trials finished twice: {twice}")
                 return db.execute(RESULTS).fetchall()

@@ -30,22 +30,23 @@ class DbContract : public ::testing::TestWithParam<std::string> {
   Trial trial(std::int64_t number, std::uint64_t draw = 0) const {
     Trial result;
     result.number = number;
-    result.role = "search";
+    result.role = TrialRole::Search;
     Rng rng(draw * 1000 + static_cast<std::uint64_t>(number));
     result.point = space.sample(rng);
     result.spec = space.resolve(result.point);
     result.spec_hash = spec_hash(result.spec);
-    result.op = "random";
+    result.op = Operator::Random;
     result.seed = 7;
     return result;
   }
-  // One waiting trial of a new study; its id.
-  std::int64_t one_trial() {
+  // One waiting trial of a new study.
+  TrialKey one_trial() {
     study = open();
     std::vector<Trial> trials{trial(0)};
     db->propose(study, trials, 0);
-    return trials[0].id;
+    return {study, 0};
   }
+  TrialKey key(std::size_t number) const { return {study, static_cast<std::int64_t>(number)}; }
   static Outcome done(double loss) {
     Outcome outcome;
     outcome.ending = Ending::Done;
@@ -97,7 +98,7 @@ TEST_P(DbContract, HostileStudyNamesAreRefused) {
 TEST_P(DbContract, ATrialComesBackAsItWasProposed) {
   study = open();
   std::vector<Trial> trials{trial(0), trial(1)};
-  trials[0].role = "baseline";
+  trials[0].role = TrialRole::Baseline;
   trials[0].label = "glam-nano";
   trials[0].point.clear();
   trials[0].spec = baseline("glam-nano", types());  // has fractional fields
@@ -108,7 +109,6 @@ TEST_P(DbContract, ATrialComesBackAsItWasProposed) {
   EXPECT_EQ(db->find_study("first")->redrawn, 5);
   for (const Trial& given : trials) {
     const Trial back = stored(given.number);
-    EXPECT_EQ(back.id, given.id);
     EXPECT_EQ(back.role, given.role);
     EXPECT_EQ(back.label, given.label);
     EXPECT_EQ(back.point, given.point);
@@ -135,7 +135,6 @@ TEST_P(DbContract, ProposingTheSameAgainChangesNothing) {
   std::vector<Trial> once{trial(0), trial(1)}, again = once;
   db->propose(study, once, 3);
   db->propose(study, again, 3);
-  EXPECT_EQ(again[1].id, once[1].id);
   EXPECT_EQ(db->history(study).trials().size(), 2U);
   EXPECT_EQ(db->find_study("first")->redrawn, 3);
   std::vector<Trial> other{trial(0, 5)};
@@ -143,7 +142,7 @@ TEST_P(DbContract, ProposingTheSameAgainChangesNothing) {
 }
 
 TEST_P(DbContract, AttemptsCountClaimsButNotGracefulStops) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   EXPECT_EQ(db->claim(id, "a:1"), 1);
   EXPECT_EQ(db->claim(id, "a:1"), 1);  // its own already
   EXPECT_EQ(error_code([&] { db->claim(id, "b:2"); }), Exit::NotOwner);
@@ -158,7 +157,7 @@ TEST_P(DbContract, AttemptsCountClaimsButNotGracefulStops) {
 }
 
 TEST_P(DbContract, AStaleAttemptChangesNothing) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   db->claim(id, "a:1");
   db->release(id, 1, false);  // A is taken for dead ..
   db->claim(id, "b:2");
@@ -173,7 +172,7 @@ TEST_P(DbContract, AStaleAttemptChangesNothing) {
 }
 
 TEST_P(DbContract, AFinishIsAcceptedOnceAndMayBeRepeated) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   EXPECT_FALSE(db->finish(id, 0, done(1.5)));  // never claimed
   db->claim(id, "a:1");
   EXPECT_TRUE(db->finish(id, 1, done(1.5)));
@@ -184,7 +183,7 @@ TEST_P(DbContract, AFinishIsAcceptedOnceAndMayBeRepeated) {
 }
 
 TEST_P(DbContract, AResultComesBackToTheLastBit) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   db->claim(id, "a:1");
   Outcome given = done(0.1 + 0.2);
   given.message = "says 'so'; \xff";
@@ -221,10 +220,10 @@ TEST_P(DbContract, ALossThatIsNoNumberIsDivergence) {
   db->propose(study, trials, 0);
   const double losses[] = {kNan, kInfinity, -kInfinity};
   for (std::size_t i = 0; i < 3; ++i) {
-    db->claim(trials[i].id, "a:1");
+    db->claim(key(i), "a:1");
     Outcome outcome = done(losses[i]);
     outcome.measurement.native_loss = kInfinity;
-    EXPECT_TRUE(db->finish(trials[i].id, 1, outcome));
+    EXPECT_TRUE(db->finish(key(i), 1, outcome));
     const Trial back = stored(static_cast<std::int64_t>(i));
     EXPECT_EQ(back.state, TrialState::Diverged);
     EXPECT_TRUE(std::isnan(back.loss()));
@@ -240,11 +239,11 @@ TEST_P(DbContract, OnlyDoneTrialsHaveALoss) {
   for (std::int64_t i = 0; i < 4; ++i) trials.push_back(trial(i));
   db->propose(study, trials, 0);
   for (std::size_t i = 0; i < 4; ++i) {
-    db->claim(trials[i].id, "a:1");
+    db->claim(key(i), "a:1");
     Outcome outcome = done(1);
     outcome.ending = endings[i];
     outcome.measurement.stopped_loss = 3;
-    db->finish(trials[i].id, 1, outcome);
+    db->finish(key(i), 1, outcome);
     const Trial back = stored(static_cast<std::int64_t>(i));
     EXPECT_EQ(back.state, final_state(endings[i]));
     EXPECT_TRUE(std::isnan(back.outcome->measurement.loss));
@@ -253,7 +252,7 @@ TEST_P(DbContract, OnlyDoneTrialsHaveALoss) {
 }
 
 TEST_P(DbContract, TenLostAttemptsMakeATrialFailed) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   for (int i = 1; i <= kMaxLost; ++i) {
     ASSERT_EQ(stored().state, TrialState::Waiting);
     const std::int64_t attempt = db->claim(id, "a:1");
@@ -266,7 +265,7 @@ TEST_P(DbContract, TenLostAttemptsMakeATrialFailed) {
 
 // A trainer that knows no checkpoints starts from step 0 under the same attempt.
 TEST_P(DbContract, ARestartedAttemptLeavesNoOldPoints) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   db->claim(id, "a:1");
   db->curve(id, 1, {{1, 5, 5, 1}, {3, 4, 4, 1}, {8, 3, 3, 1}});
   db->release(id, 1, true);
@@ -294,7 +293,7 @@ TEST_P(DbContract, ANoteIsSetOnce) {
 }
 
 TEST_P(DbContract, ArtifactsAreListedUntilTheyAreGone) {
-  const std::int64_t id = one_trial();
+  const TrialKey id = one_trial();
   db->artifact(id, "weights", "a", "h1");
   db->artifact(id, "weights", "b", "h2");
   ASSERT_EQ(db->artifacts(study).size(), 1U);
@@ -320,11 +319,13 @@ TEST(Databases, AgreeAfterAnySequenceOfVerbs) {
   const std::int64_t study = memory->open_study(settings, true).id;
   ASSERT_EQ(sqlite->open_study(settings, true).id, study);
   Rng rng(3);
-  std::vector<std::int64_t> ids;
+  std::int64_t count = 0;
   for (int i = 0; i < 300; ++i) {
     const std::uint64_t verb = rng.below(6);
     const auto attempt = static_cast<std::int64_t>(rng.below(3)) + 1;
-    const std::int64_t id = ids.empty() ? 0 : ids[rng.below(ids.size())];
+    const TrialKey id{
+        study,
+        count == 0 ? 0 : static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(count)))};
     const auto both = [&](auto&& call) {
       std::string left, right;
       const Exit a = error_code([&] { left = call(*memory); }, &left);
@@ -334,19 +335,19 @@ TEST(Databases, AgreeAfterAnySequenceOfVerbs) {
         EXPECT_EQ(left, right);
       }
     };
-    if (verb == 0 || ids.empty()) {
+    if (verb == 0 || count == 0) {
       Trial trial;
-      trial.number = static_cast<std::int64_t>(ids.size());
-      trial.role = "search";
+      trial.number = count;
+      trial.role = TrialRole::Search;
       trial.point = space.sample(rng);
       trial.spec = space.resolve(trial.point);
       trial.spec_hash = spec_hash(trial.spec);
       both([&](ResultsDb& db) {
         std::vector<Trial> one{trial};
         db.propose(study, one, 1);
-        return std::to_string(one[0].id);
+        return std::to_string(one[0].number);
       });
-      ids.push_back(trial.number + 1);
+      ++count;
     } else if (verb == 1 || verb == 2) {
       const std::string owner = rng.below(2) ? "a:1" : "b:2";
       both([&](ResultsDb& db) { return std::to_string(db.claim(id, owner)); });

@@ -5,9 +5,9 @@
 
 #include <csignal>
 #include <fstream>
-#include <map>
 #include <sstream>
 
+#include "failing_sync.h"
 #include "sqlite_support.h"
 
 // Disks that fail and writers that are killed in the middle of a transaction.
@@ -18,49 +18,6 @@ using namespace testing_support;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// A file layer whose k-th fsync reports an I/O error, before or after it did its work.
-struct FailingSync {
-  struct Methods {
-    sqlite3_io_methods mine;  // first: what the file points to
-    const sqlite3_io_methods* real;
-  };
-  static inline int countdown = 0;
-  static inline bool after = false, always = false, kills = false;
-  static inline std::map<const sqlite3_io_methods*, Methods> known;
-  static inline sqlite3_vfs vfs;
-
-  static int sync(sqlite3_file* file, int flags) {
-    const auto* real = reinterpret_cast<const Methods*>(file->pMethods)->real;
-    const bool fails = always || (countdown > 0 && --countdown == 0);
-    if (fails && kills) kill(getpid(), SIGKILL);
-    if (fails && !after) return SQLITE_IOERR_FSYNC;
-    const int code = real->xSync(file, flags);
-    return fails ? SQLITE_IOERR_FSYNC : code;
-  }
-  static int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out) {
-    sqlite3_vfs* base = sqlite3_vfs_find("unix");
-    const int code = base->xOpen(base, name, file, flags, out);
-    if (code != SQLITE_OK) return code;
-    Methods& methods =
-        known.try_emplace(file->pMethods, Methods{*file->pMethods, file->pMethods}).first->second;
-    methods.mine.xSync = sync;
-    file->pMethods = &methods.mine;
-    return code;
-  }
-  FailingSync() {
-    countdown = 0;
-    after = always = kills = false;
-    vfs = *sqlite3_vfs_find("unix");
-    vfs.zName = "failing";
-    vfs.xOpen = open;
-    sqlite3_vfs_register(&vfs, 1);
-  }
-  ~FailingSync() {
-    sqlite3_vfs_register(sqlite3_vfs_find("unix"), 1);
-    sqlite3_vfs_unregister(&vfs);
-  }
-};
-
 TEST_F(SqliteTest, AFailedCommitIsReadAgainBeforeItIsRepeated) {
   const FailingSync failing;
   for (const bool after : {false, true})
@@ -70,17 +27,17 @@ TEST_F(SqliteTest, AFailedCommitIsReadAgainBeforeItIsRepeated) {
       const std::int64_t study = db->open_study(settings(), false).id;
       FailingSync::after = after;
       FailingSync::countdown = k;
-      std::vector<Trial> trials = propose(*db, study, 0, 2);
-      const std::int64_t attempt = db->claim(trials[0].id, "a:1");
+      propose(*db, study, 0, 2);
+      const std::int64_t attempt = db->claim({study, 0}, "a:1");
       EXPECT_EQ(attempt, 1);
-      EXPECT_TRUE(db->finish(trials[0].id, attempt, ended(Ending::Done, 1)));
-      db->release(trials[1].id, db->claim(trials[1].id, "a:1"), false);
+      EXPECT_TRUE(db->finish({study, 0}, attempt, ended(Ending::Done, 1)));
+      db->release({study, 1}, db->claim({study, 1}, "a:1"), false);
       EXPECT_LE(FailingSync::countdown, 0) << "the fault was never reached";
       FailingSync::countdown = 0;
       const History history = db->history(study);
       EXPECT_EQ(history.trials().size(), 2U);
       EXPECT_EQ(history.find(0)->loss(), 1);
-      EXPECT_EQ(db->claim(trials[1].id, "a:1"), 2);
+      EXPECT_EQ(db->claim({study, 1}, "a:1"), 2);
       EXPECT_THAT(db->check(), IsEmpty());
     }
 }
@@ -98,8 +55,8 @@ class HotJournalTest : public SqliteTest {
   bool kill_writer(int k) {
     const auto db = open();
     study = db->open_study(settings(), false).id;
-    const Trial trial = propose(*db, study, 0, 1)[0];
-    const std::int64_t attempt = db->claim(trial.id, "a:1");
+    propose(*db, study, 0, 1);
+    const std::int64_t attempt = db->claim({study, 0}, "a:1");
     before = bytes();
     const pid_t child = fork();
     if (child == 0) {
@@ -109,7 +66,7 @@ class HotJournalTest : public SqliteTest {
       for (std::int64_t step = 1; step <= kPoints; ++step) outcome.curve.push_back({step, 3, 3, 1});
       FailingSync::kills = true;
       FailingSync::countdown = k;
-      mine->finish(trial.id, attempt, outcome);
+      mine->finish({study, 0}, attempt, outcome);
       _exit(0);
     }
     int status = 0;
@@ -188,13 +145,13 @@ TEST_F(SqliteTest, AnErrorThatStaysIsExitStorage) {
   const FailingSync failing;
   const auto db = open();
   const std::int64_t study = db->open_study(settings(), false).id;
-  const std::vector<Trial> trials = propose(*db, study, 0, 1);
+  propose(*db, study, 0, 1);
   FailingSync::always = true;
   std::string line;
-  EXPECT_EQ(error_code([&] { db->claim(trials[0].id, "a:1"); }, &line), Exit::Storage);
+  EXPECT_EQ(error_code([&] { db->claim({study, 0}, "a:1"); }, &line), Exit::Storage);
   EXPECT_THAT(line, HasSubstr(path));
   FailingSync::always = false;
-  EXPECT_EQ(db->claim(trials[0].id, "a:1"), 1);
+  EXPECT_EQ(db->claim({study, 0}, "a:1"), 1);
 }
 
 }  // namespace

@@ -42,13 +42,13 @@ TEST_F(SqliteQueryTest, CheckNamesWhatIsBroken) {
   };
   EXPECT_THAT(open()->check(), IsEmpty());
   broken("DELETE FROM trial WHERE number = 5", "contiguous");
-  broken("DELETE FROM measurement WHERE trial = 3", "exactly one measurement");
+  broken("DELETE FROM measurement WHERE number = 3", "exactly one measurement");
   broken("UPDATE trial SET attempt = 2 WHERE number = 0", "exactly one measurement");
   broken("UPDATE trial SET state = 'failed' WHERE number = 0", "disagree");
   broken("UPDATE trial SET state = 'waiting' WHERE number = 0", "not ended has a measurement");
   broken("UPDATE trial SET spec = replace(spec, '32', '48')", "does not hash");
-  broken("DELETE FROM sublayer WHERE position = 1", "sub-layer rows");
-  broken("INSERT INTO curve VALUES (1, 9, 1, 1, 1, 1)", "never was");
+  broken("DELETE FROM sublayer WHERE position = '1'", "sub-layer rows");
+  broken("INSERT INTO curve VALUES (1, 1, 9, 1, 1, 1, 1)", "never was");
 }
 
 TEST_F(SqliteQueryTest, TheLeaderboardIsTheOrderOfTrials) {
@@ -113,13 +113,13 @@ TEST_F(SqliteQueryTest, SublayersAreRows) {
   const auto db = open();
   const std::int64_t study = db->open_study(settings(), false).id;
   std::vector<Trial> trials(1);
-  trials[0].role = "baseline";
+  trials[0].role = TrialRole::Baseline;
   trials[0].spec = baseline("glam-nano", types());
   trials[0].spec_hash = spec_hash(trials[0].spec);
   db->propose(study, trials, 0);
   const auto rows = db->query(
-      "SELECT position, type, heads, position_kind, d_ffn, experts, gating, capacity"
-      " FROM sublayer WHERE type IN ('attn', 'moe') ORDER BY position LIMIT 2",
+      "SELECT position, type, heads, field_position, d_ffn, experts, gating, capacity"
+      " FROM sublayers WHERE type IN ('attn', 'moe') ORDER BY position LIMIT 2",
       {}, 10);
   ASSERT_EQ(rows.rows.size(), 2U);
   for (const auto& row : rows.rows) {

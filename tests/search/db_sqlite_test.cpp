@@ -55,7 +55,7 @@ TEST_F(SqliteTest, ReadingLeavesNoTrace) {
     EXPECT_EQ(db->query("SELECT count(*) FROM trial", {}, 10).rows[0][0], Json(40));
     EXPECT_THAT(db->check(), IsEmpty());
     EXPECT_EQ(error_code([&] { db->open_study(settings(), true); }), Exit::Storage);
-    EXPECT_EQ(error_code([&] { db->release(1, 1, false); }), Exit::Storage);
+    EXPECT_EQ(error_code([&] { db->release({1, 1}, 1, false); }), Exit::Storage);
   }
   EXPECT_EQ(bytes(), before);
   EXPECT_EQ(folder.list(), files);
@@ -195,7 +195,8 @@ TEST_F(SqliteTest, WhatWasAcknowledgedSurvivesKill) {
       for (;;) {
         const History history = db->history(study);
         for (const Trial& trial : history.trials())
-          if (trial.state == TrialState::Running) db->release(trial.id, trial.attempt, true);
+          if (trial.state == TrialState::Running)
+            db->release({study, trial.number}, trial.attempt, true);
         const auto number = static_cast<std::int64_t>(history.trials().size());
         const Trial trial = history.first_open() < number ? *history.find(history.first_open())
                                                           : propose(*db, study, number, 1)[0];
@@ -268,8 +269,8 @@ TEST_F(SqliteTest, FilesOfOthersAndOfLaterVersionsAreRefusedUntouched) {
     }
   };
   { open()->open_study(settings(), false); }
-  RawDb(path).run("PRAGMA user_version = 2");
-  refused("format 2, this one knows 1");
+  RawDb(path).run("PRAGMA user_version = 3");
+  refused("format 3, this one knows 2");
   std::filesystem::remove(path);
   RawDb(path).run("CREATE TABLE mine (x); PRAGMA application_id = 7");
   refused("not a Moebius database");

@@ -14,7 +14,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 Trial ended(std::int64_t number, TrialState state, double loss, double stopped = kNan) {
   Trial trial;
   trial.number = number;
-  trial.role = "search";
+  trial.role = TrialRole::Search;
   trial.spec_hash = "block" + std::to_string(number);
   trial.state = state;
   trial.outcome.emplace();
@@ -65,12 +65,12 @@ TEST(History, RefusesGapsAndKnowsSpecsOfBaselinesAndSearchTrials) {
   EXPECT_EQ(error_code([&] { history.add(ended(1, TrialState::Done, 1)); }), Exit::Bug);
   history.add(ended(0, TrialState::Done, 1));
   Trial noise = ended(1, TrialState::Done, 1);
-  noise.role = "noise";
+  noise.role = TrialRole::Noise;
   history.add(noise);
   EXPECT_TRUE(history.seen("block0"));
   EXPECT_FALSE(history.seen("block1"));
-  EXPECT_EQ(history.count("search"), 1);
-  EXPECT_EQ(history.count("noise"), 1);
+  EXPECT_EQ(history.count(TrialRole::Search), 1);
+  EXPECT_EQ(history.count(TrialRole::Noise), 1);
   EXPECT_EQ(history.find(2), nullptr);
   EXPECT_EQ(history.find(-1), nullptr);
 }

@@ -16,15 +16,16 @@ using testing::Not;
 // A history of finished trials; specs differ by d_model.
 class Board {
  public:
-  Board& add(const std::string& role, std::int64_t width, double loss,
+  Board& add(const std::string& role_name, std::int64_t width, double loss,
              const std::string& causal = "yes") {
     Trial trial;
     trial.number = static_cast<std::int64_t>(history_.trials().size());
+    const TrialRole role = parse_role(role_name);
     trial.role = role;
     trial.spec = baseline("glam-nano", layer_types());
     trial.spec.d_model = width;
     trial.spec_hash = spec_hash(trial.spec);
-    trial.label = role == "baseline" ? "glam-nano" : "";
+    trial.label = role == TrialRole::Baseline ? "glam-nano" : "";
     trial.state = TrialState::Done;
     trial.seed = static_cast<std::uint64_t>(trial.number);
     trial.outcome.emplace();

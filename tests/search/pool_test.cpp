@@ -61,7 +61,7 @@ TEST_F(PoolTest, ATrialThatFitsNowhereEndsWithItsNumbers) {
   EXPECT_EQ(large.state, TrialState::OutOfMemory);
   EXPECT_EQ(large.outcome->message, "needs 3 GiB; limit 1 GiB");
   EXPECT_EQ(large.outcome->measurement.peak_bytes, 3LL << 30);
-  EXPECT_EQ(study.history().count("search"), 6);
+  EXPECT_EQ(study.history().count(TrialRole::Search), 6);
 }
 
 TEST_F(PoolTest, RefusedMemoryAndBadInputEndTheTrialAlone) {
@@ -240,7 +240,7 @@ void stopped_search(const std::string& path) {
   if (run_pool(study, evaluator, pool, interrupter)) _exit(1);
   for (const Trial& trial : study.history().trials())
     if (trial.state == TrialState::Running) _exit(2);
-  if (study.history().count("search") == 30) _exit(3);
+  if (study.history().count(TrialRole::Search) == 30) _exit(3);
   _exit(128 + stop_signal());
 }
 

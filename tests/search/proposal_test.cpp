@@ -42,7 +42,7 @@ TEST_F(ProposalTest, ASpaceMayBeExhausted) {
   Study study = make(study_options(space, 100));
   finish(study);
   EXPECT_TRUE(study.complete());
-  EXPECT_EQ(study.history().count("search"), static_cast<std::int64_t>(feasible.size()));
+  EXPECT_EQ(study.history().count(TrialRole::Search), static_cast<std::int64_t>(feasible.size()));
   EXPECT_GT(db->find_study("first")->redrawn, 0);
 }
 

@@ -16,7 +16,7 @@ using namespace testing_support;
 Trial finished(const Space& space, const Point& point, std::int64_t number, double loss) {
   Trial trial;
   trial.number = number;
-  trial.role = "search";
+  trial.role = TrialRole::Search;
   trial.state = TrialState::Done;
   trial.point = point;
   trial.spec = space.resolve(point);
@@ -60,7 +60,7 @@ TEST_P(SamplerContract, PointsAreInTheSpaceAndParentsAreVisible) {
           sampler->propose({space, some, static_cast<std::int64_t>(known), 40}, rng);
       Point located;
       EXPECT_TRUE(space.locate(space.resolve(proposal.point), located));
-      EXPECT_FALSE(proposal.op.empty());
+      EXPECT_NE(proposal.op, Operator::None);
       EXPECT_LT(proposal.parent, static_cast<std::int64_t>(known));
     }
   }

@@ -18,7 +18,7 @@ History some_history(const Space& space) {
   for (std::int64_t i = 0; i < 5; ++i) {
     Trial trial;
     trial.number = i;
-    trial.role = i == 0 ? "baseline" : i == 2 ? "rerun" : "search";
+    trial.role = i == 0 ? TrialRole::Baseline : i == 2 ? TrialRole::Rerun : TrialRole::Search;
     Rng rng(draws[i] + 10);
     trial.spec = i == 0 ? space_baseline(space, space.baselines().front(), types())
                         : space.resolve(space.sample(rng));

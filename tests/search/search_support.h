@@ -97,8 +97,8 @@ using TableRow = std::tuple<std::int64_t, std::string, std::string, std::string,
 inline std::vector<TableRow> table(const History& history) {
   std::vector<TableRow> rows;
   for (const Trial& trial : history.trials())
-    rows.emplace_back(trial.number, trial.role, trial.spec_hash, state_text(trial.state),
-                      trial.parent, trial.op, trial.seed,
+    rows.emplace_back(trial.number, role_text(trial.role), trial.spec_hash, state_text(trial.state),
+                      trial.parent, operator_text(trial.op), trial.seed,
                       std::isnan(trial.loss()) ? -1 : trial.loss());
   return rows;
 }

@@ -32,7 +32,7 @@ class SqliteTest : public ::testing::Test {
     for (std::int64_t i = first; i < first + count; ++i) {
       Trial& trial = trials.emplace_back();
       trial.number = i;
-      trial.role = "search";
+      trial.role = TrialRole::Search;
       Rng rng(static_cast<std::uint64_t>(i));
       trial.point = space.sample(rng);
       trial.spec = space.resolve(trial.point);
@@ -48,7 +48,8 @@ class SqliteTest : public ::testing::Test {
     return outcome;
   }
   void finish(ResultsDb& db, const Trial& trial, const Outcome& outcome) {
-    db.finish(trial.id, db.claim(trial.id, "a:1"), outcome);
+    const TrialKey key{1, trial.number};
+    db.finish(key, db.claim(key, "a:1"), outcome);
   }
   StudySettings settings(const std::string& name = "first") const {
     return study_options(space, 10, name).settings;

@@ -26,15 +26,15 @@ TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
   const char* labels[] = {"dense-nano", "llama-nano", "dense-nano", "llama-nano"};
   for (std::int64_t i = 0; i < 4; ++i) {
     const Trial& trial = *history.find(i);
-    EXPECT_EQ(trial.role, "baseline");
+    EXPECT_EQ(trial.role, TrialRole::Baseline);
     EXPECT_EQ(trial.label, labels[i]);
     EXPECT_EQ(trial.seed, i < 2 ? 7U : 8U);
     EXPECT_EQ(trial.parent, i < 2 ? -1 : i - 2);
   }
   finish(study);
-  EXPECT_EQ(study.history().count("search"), 3);
+  EXPECT_EQ(study.history().count(TrialRole::Search), 3);
   for (const Trial& trial : study.history().trials())
-    if (trial.role == "search") {
+    if (trial.role == TrialRole::Search) {
       EXPECT_EQ(trial.seed, 7U);  // the same batches in the same order
       EXPECT_FALSE(trial.point.empty());
     }
@@ -49,7 +49,7 @@ TEST_F(StudyTest, NothingIsProposedBeforeEveryBaselineIsFinal) {
   study.tell(first, FakeEvaluator::done(study.candidate(first)));
   EXPECT_EQ(study.ask(wait), std::nullopt);
   study.tell(second, FakeEvaluator::done(study.candidate(second)));
-  EXPECT_EQ(study.ask(wait)->role, "search");
+  EXPECT_EQ(study.ask(wait)->role, TrialRole::Search);
 }
 
 TEST_F(StudyTest, EndsWhenTheGateBaselineDoes) {
@@ -176,11 +176,11 @@ TEST_F(StudyTest, SeedBlocksComeFirstAndOnce) {
     ASSERT_EQ(study.history().trials().size(), 4U);
     EXPECT_EQ(study.history().find(2)->spec, block(1));
     EXPECT_EQ(study.history().find(3)->spec, block(2));
-    EXPECT_EQ(study.history().find(2)->op, "enqueued");
+    EXPECT_EQ(study.history().find(2)->op, Operator::Enqueued);
   }
   Study study = make(options);
   finish(study);
-  EXPECT_EQ(study.history().count("search"), 10);
+  EXPECT_EQ(study.history().count(TrialRole::Search), 10);
 }
 
 TEST_F(StudyTest, BadOptionsWriteNothing) {
@@ -215,10 +215,10 @@ TEST_F(StudyTest, AddedTrialsGetSeedsTheBlockHasNotHad) {
   Study study = make(study_options(space, 2));
   finish(study);
   const Trial searched = *study.history().find(2);
-  EXPECT_THAT(study.add({searched.spec}, "rerun", 2, 2), ElementsAre(4, 5));
-  EXPECT_THAT(study.add({searched.spec}, "noise", -1, 1), ElementsAre(6));
+  EXPECT_THAT(study.add({searched.spec}, TrialRole::Rerun, 2, 2), ElementsAre(4, 5));
+  EXPECT_THAT(study.add({searched.spec}, TrialRole::Noise, -1, 1), ElementsAre(6));
   const Spec fresh = block(99);
-  EXPECT_THAT(study.add({fresh}, "noise", -1, 2), ElementsAre(7, 8));
+  EXPECT_THAT(study.add({fresh}, TrialRole::Noise, -1, 2), ElementsAre(7, 8));
   const History history = study.history();
   EXPECT_EQ(history.find(4)->seed, 8U);
   EXPECT_EQ(history.find(5)->seed, 9U);
@@ -237,7 +237,7 @@ TEST_F(StudyTest, ScaledBlocksAreAddedOnceAndSayWhatTheyWereScaledFrom) {
   Study study = make(options);
   study.add_scaled({{"t3-nano", block(50)}, {"t9-nano", block(51)}, {"t4-nano", block(51)}});
   const History history = study.history();
-  ASSERT_EQ(history.count("scaled"), 2);
+  ASSERT_EQ(history.count(TrialRole::Scaled), 2);
   EXPECT_EQ(history.find(2)->label, "t3-nano");
   EXPECT_EQ(history.find(3)->label, "t9-nano");
   EXPECT_EQ(history.find(3)->spec, block(51));
@@ -249,7 +249,8 @@ TEST_F(StudyTest, EnqueueingAKnownBlockGivesItsNumber) {
   Study study = make(study_options(space, 2));
   finish(study);
   const Spec known = study.history().find(3)->spec;
-  EXPECT_THAT(study.add({known, block(50), block(50)}, "search", -1, 1), ElementsAre(3, 4, 4));
+  EXPECT_THAT(study.add({known, block(50), block(50)}, TrialRole::Search, -1, 1),
+              ElementsAre(3, 4, 4));
   finish(study);
   EXPECT_EQ(study.history().find(4)->state, TrialState::Done);
 }
@@ -276,7 +277,7 @@ TEST_F(StudyTest, CandidatesOfSearchTrialsAreGatedByTheGateBaseline) {
 TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
   Study study = make(study_options(space, 1));
   finish(study);
-  study.add({study.history().find(2)->spec}, "rerun", 2, 1);
+  study.add({study.history().find(2)->spec}, TrialRole::Rerun, 2, 1);
   bool wait = false;
   const Trial rerun = *study.ask(wait);
   EXPECT_EQ(study.candidate(rerun).fixed_steps, 100);

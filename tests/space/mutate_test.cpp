@@ -30,9 +30,9 @@ void for_mutations(int count, Check check) {
     Rng rng = Rng(3).split(preset);
     for (int i = 0; i < count; ++i) {
       const Point parent = space.sample(rng), mate = space.sample(rng);
-      std::string op;
+      Operator op = Operator::None;
       const Point child = space.mutate(parent, mate, rng, op);
-      check(space, parent, mate, child, op);
+      check(space, parent, mate, child, operator_text(op));
     }
   }
 }
@@ -104,9 +104,9 @@ void expect_shares(const Space& space, const Point& parent, const Point& mate,
   std::map<std::string, int> count;
   Rng rng(9);
   for (int i = 0; i < kCount; ++i) {
-    std::string op;
+    Operator op = Operator::None;
     space.mutate(parent, mate, rng, op);
-    ++count[op];
+    ++count[operator_text(op)];
   }
   EXPECT_EQ(count.size(), applicable.size());
   for (const std::string& op : applicable) {
@@ -144,7 +144,7 @@ TEST(Mutate, TouchesOnlyKnobsOfTypesThatArePresent) {
   std::set<std::string> touched;
   Rng rng(4);
   for (int i = 0; i < 500; ++i) {
-    std::string op;
+    Operator op = Operator::None;
     const Point child = space.mutate(parent, {}, rng, op);
     for (const std::size_t s : changed_slots(parent, child))
       touched.insert(space.knobs()[space.slots()[s].knob].name);
@@ -170,9 +170,9 @@ TEST(Mutate, PerSublayerKnobsMoveWithTheirSubLayer) {
   };
   Rng rng(6);
   for (int i = 0; i < 1000; ++i) {
-    std::string op;
+    Operator op = Operator::None;
     const Point child = space.mutate(parent, {}, rng, op);
-    if (op != "move" && op != "swap") continue;
+    if (op != Operator::Move && op != Operator::Swap) continue;
     EXPECT_EQ(sorted(space.resolve(child)), sorted(space.resolve(parent)));
   }
 }
@@ -183,7 +183,7 @@ TEST(Mutate, ReachesEveryBlockFromAnyOther) {
   std::set<std::string> seen;
   Point point = space.sample(rng);
   for (int i = 0; i < 40'000; ++i) {
-    std::string op;
+    Operator op = Operator::None;
     point = space.mutate(point, {}, rng, op);
     seen.insert(spec_hash(space.resolve(point)));
   }
@@ -194,7 +194,7 @@ TEST(Mutate, IsAPureFunctionOfItsArguments) {
   for_mutations(50, [](const Space& space, const Point& parent, const Point& mate, const Point&,
                        const std::string&) {
     Rng a(5), b(5);
-    std::string first, second;
+    Operator first = Operator::None, second = Operator::None;
     EXPECT_EQ(space.mutate(parent, mate, a, first), space.mutate(parent, mate, b, second));
     EXPECT_EQ(first, second);
   });
@@ -209,7 +209,7 @@ TEST(Mutate, RefusesASpaceOfOneBlock) {
                   {"fixed", {{"type", "ffn"}, {"d_ffn", 8}, {"activation", "relu"}}}});
   EXPECT_EQ(space.size().distinct, 1);
   Rng rng(1);
-  std::string op;
+  Operator op = Operator::None;
   EXPECT_EQ(error_of([&] { space.mutate({0}, {}, rng, op); }),
             "one: the space holds one block only; nothing can be mutated");
 }

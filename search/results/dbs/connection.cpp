@@ -1,5 +1,6 @@
 #include "search/results/dbs/connection.h"
 
+#include <SQLiteCpp/Backup.h>
 #include <SQLiteCpp/Transaction.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <thread>
 #include <utility>
 
+#include "search/results/dbs/fields.h"
+#include "search/results/dbs/rows.h"
 #include "space/base/log.h"
 #include "space/resources.h"
 
@@ -21,9 +24,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLockWait = std::chrono::seconds(60);
 constexpr auto kSilentWait = std::chrono::seconds(2);
 constexpr int kApplicationId = 0x4D6F6562;  // "Moeb"
-// Script i takes a file from version i to i + 1.
-constexpr std::array<const char*, 1> kMigrations = {"search/results/dbs/schema.sql"};
-constexpr int kVersion = static_cast<int>(kMigrations.size());
+constexpr int kVersion = 2;
 
 // Called by SQLite while another connection holds the lock; 0 gives up with SQLITE_BUSY.
 int wait_for_lock(void*, int tries) {
@@ -84,8 +85,9 @@ int integer_pragma(SQLite::Database& database, const std::string& name) {
   return database.execAndGet("PRAGMA " + name).getInt();
 }
 
-// Empty file -> current version, in one transaction. A file of another program is left alone.
-void migrate(SQLite::Database& database, const std::string& path, OpenMode mode) {
+// The version of a file of ours; 0 = there is nothing in it. A file of another program is left
+// alone.
+int version_of(SQLite::Database& database, const std::string& path) {
   int version = 0, application = 0, tables = 0;
   {
     // All three as of one moment: another process may be creating the schema.
@@ -102,17 +104,48 @@ void migrate(SQLite::Database& database, const std::string& path, OpenMode mode)
                 fmt::format("{}: was written by a newer moebius (format {}, this one knows {}); "
                             "use that one",
                             path, version, kVersion));
-  if (version == kVersion) return;
-  if (mode == OpenMode::ReadOnly)
-    throw Error(Exit::Storage, fmt::format("{}: has format {}, needs {}; open it once for writing",
-                                           path, version, kVersion));
+  return version;
+}
+
+// SQL: the block of a spec's JSON as trial.block has it.
+void moebius_block(sqlite3_context* context, int, sqlite3_value** values) {
+  std::string block;
+  try {
+    const auto* spec = reinterpret_cast<const char*>(sqlite3_value_text(values[0]));
+    block = block_text(stored_spec(stored_json(spec == nullptr ? "" : spec)));
+  } catch (const Error&) {  // check() names a damaged block
+  }
+  sqlite3_result_text(context, block.data(), static_cast<int>(block.size()), SQLITE_TRANSIENT);
+}
+
+// Takes an older or empty database to the current version, in one transaction.
+void migrate(SQLite::Database& database) {
+  const auto run = [&](const char* script) {
+    database.exec(std::string(resource(std::string("search/results/dbs/") + script)));
+  };
+  database.createFunction("moebius_block", 1, true, nullptr, moebius_block);
   SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
-  version = integer_pragma(database, "user_version");  // another process may have been faster
-  for (; version < kVersion; ++version)
-    database.exec(std::string(resource(kMigrations.at(static_cast<std::size_t>(version)))));
+  const int version = integer_pragma(database, "user_version");
+  if (version == kVersion) return;  // another process was faster
+  if (version == 1) run("migrate_1_before.sql");
+  run("schema.sql");
+  if (version == 1) run("migrate_1_after.sql");
+  show_fields(database, Spec());
   database.exec(fmt::format("PRAGMA application_id = {}", kApplicationId));
   database.exec(fmt::format("PRAGMA user_version = {}", kVersion));
   transaction.commit();
+}
+
+// An older file as the current version has it, in memory: a reader changes no file.
+std::unique_ptr<SQLite::Database> migrated_copy(SQLite::Database& file) {
+  auto copy =
+      std::make_unique<SQLite::Database>(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+  if (const int code = SQLite::Backup(*copy, file).executeStep(); code != SQLITE_DONE)
+    throw SQLite::Exception(file.getHandle(), code);
+  copy->exec("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF");
+  migrate(*copy);
+  copy->exec("PRAGMA query_only = ON");
+  return copy;
 }
 
 void make_durable(SQLite::Database& database, const std::string& path) {
@@ -163,9 +196,14 @@ std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode
       "PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;"
       "PRAGMA trusted_schema = OFF");
   if (!writes) database->exec("PRAGMA query_only = ON");
-  migrate(*database, path, mode);
-  if (writes) make_durable(*database, path);
-  return database;
+  const int version = version_of(*database, path);
+  if (version == kVersion || writes) {
+    if (version != kVersion) migrate(*database);
+    if (writes) make_durable(*database, path);
+    return database;
+  }
+  if (version == 0) throw Error(Exit::Storage, path + ": is empty; a search makes a database");
+  return migrated_copy(*database);
 }
 
 void raise(const std::string& path, const SQLite::Exception& error) {

@@ -13,8 +13,8 @@ namespace moebius::sqlite {
 
 // A connection under the storage rules: one file on a local file system that is ours
 // (application_id) and of this version; TRUNCATE or WAL by the library's version, synchronous FULL,
-// foreign keys, locks waited for up to 60 s. Create makes and migrates. SQLite::Exception or
-// Error(Storage).
+// foreign keys, locks waited for up to 60 s. Create makes and migrates; ReadOnly reads an older
+// file through a migrated copy in memory. SQLite::Exception or Error(Storage).
 std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode);
 
 // WAL can lose commits in SQLite 3.7.0 .. 3.51.2 without the back-ported fix of 3.44.6 and 3.50.7,
@@ -24,7 +24,7 @@ bool wal_is_safe(int library_version);
 // Why SQLite failed as the one line a user reads.
 [[noreturn]] void raise(const std::string& path, const SQLite::Exception& error);
 
-// "SQLite 3.40.1, journal truncate, synchronous full, schema 1".
+// "SQLite 3.40.1, journal truncate, synchronous full, schema 2".
 std::string describe();
 
 }  // namespace moebius::sqlite

@@ -24,6 +24,7 @@ class MemoryDb : public ResultsDb {
       }
     StudyData study;
     study.row.id = static_cast<std::int64_t>(studies_.size()) + 1;
+    study.row.files = random_id();
     study.row.settings = settings;
     studies_.push_back(std::move(study));
     return studies_.back().row;
@@ -43,25 +44,19 @@ class MemoryDb : public ResultsDb {
     return rows;
   }
 
-  void propose(std::int64_t study, std::vector<Trial>& trials, std::int64_t redrawn) override {
+  void propose(std::int64_t study, const std::vector<Trial>& trials,
+               std::int64_t redrawn) override {
     const std::lock_guard lock(mutex_);
     StudyData& data = of_study(study);
     const auto known = static_cast<std::int64_t>(data.trials.size());
     std::int64_t next = known;
     for (const Trial& trial : trials) check_number(data, trial, next);
-    for (Trial& trial : trials) {
-      if (trial.number < known) {
-        trial.id = data.trials[static_cast<std::size_t>(trial.number)];
-        continue;
-      }
-      trial.id = static_cast<std::int64_t>(trials_.size()) + 1;
-      trials_.push_back({study, trial, false, 0});
-      data.trials.push_back(trial.id);
-    }
+    for (const Trial& trial : trials)
+      if (trial.number >= known) data.trials.push_back({trial, false, 0});
     if (next > known || trials.empty()) data.row.redrawn += redrawn;
   }
 
-  std::int64_t claim(std::int64_t trial, const std::string& owner) override {
+  std::int64_t claim(const TrialKey& trial, const std::string& owner) override {
     const std::lock_guard lock(mutex_);
     TrialData& data = of_trial(trial);
     if (data.trial.state == TrialState::Running && data.trial.owner == owner)
@@ -77,9 +72,9 @@ class MemoryDb : public ResultsDb {
   }
 
   // Nothing reads the curve of an attempt that has not ended.
-  void curve(std::int64_t, std::int64_t, const std::vector<CurvePoint>&) override {}
+  void curve(const TrialKey&, std::int64_t, const std::vector<CurvePoint>&) override {}
 
-  bool finish(std::int64_t trial, std::int64_t attempt, const Outcome& given) override {
+  bool finish(const TrialKey& trial, std::int64_t attempt, const Outcome& given) override {
     const std::lock_guard lock(mutex_);
     TrialData& data = of_trial(trial);
     if (!current(data, attempt))
@@ -89,7 +84,7 @@ class MemoryDb : public ResultsDb {
     return true;
   }
 
-  void release(std::int64_t trial, std::int64_t attempt, bool graceful) override {
+  void release(const TrialKey& trial, std::int64_t attempt, bool graceful) override {
     const std::lock_guard lock(mutex_);
     TrialData& data = of_trial(trial);
     if (!current(data, attempt)) return;
@@ -102,17 +97,17 @@ class MemoryDb : public ResultsDb {
   History history(std::int64_t study) override {
     const std::lock_guard lock(mutex_);
     History history;
-    for (const std::int64_t id : of_study(study).trials) history.add(of_trial(id).trial);
+    for (const TrialData& data : of_study(study).trials) history.add(data.trial);
     return history;
   }
 
-  void artifact(std::int64_t trial, const std::string& kind, const std::string& path,
+  void artifact(const TrialKey& trial, const std::string& kind, const std::string& path,
                 const std::string& hash) override {
     const std::lock_guard lock(mutex_);
-    artifacts_[{trial, kind}] = {trial, of_trial(trial).trial.number, kind, path, hash};
+    artifacts_[{trial, kind}] = {trial.number, kind, path, hash};
   }
 
-  void artifact_gone(std::int64_t trial, const std::string& kind) override {
+  void artifact_gone(const TrialKey& trial, const std::string& kind) override {
     const std::lock_guard lock(mutex_);
     artifacts_.erase({trial, kind});
   }
@@ -121,7 +116,7 @@ class MemoryDb : public ResultsDb {
     const std::lock_guard lock(mutex_);
     std::vector<Artifact> result;
     for (const auto& [key, artifact] : artifacts_)
-      if (of_trial(artifact.trial).study == study) result.push_back(artifact);
+      if (key.first.study == study) result.push_back(artifact);
     return result;
   }
 
@@ -143,19 +138,20 @@ class MemoryDb : public ResultsDb {
 
  private:
   struct TrialData {
-    std::int64_t study = 0;
     Trial trial;
     bool resumable = false;
     std::int64_t lost = 0;
   };
   struct StudyData {
     StudyRow row;
-    std::vector<std::int64_t> trials;  // ids by number
+    std::deque<TrialData> trials;  // by number
     std::map<std::string, Json> notes;
   };
 
   StudyData& of_study(std::int64_t id) { return studies_.at(static_cast<std::size_t>(id - 1)); }
-  TrialData& of_trial(std::int64_t id) { return trials_.at(static_cast<std::size_t>(id - 1)); }
+  TrialData& of_trial(const TrialKey& key) {
+    return of_study(key.study).trials.at(static_cast<std::size_t>(key.number));
+  }
 
   // A number is the next one, or the same block is there already (a repetition).
   void check_number(const StudyData& data, const Trial& trial, std::int64_t& next) {
@@ -166,7 +162,7 @@ class MemoryDb : public ResultsDb {
     if (trial.number < 0 || trial.number > next)
       throw Error(Exit::Storage,
                   fmt::format("trial {} does not follow trial {}", trial.number, next - 1));
-    const Trial& known = of_trial(data.trials.at(static_cast<std::size_t>(trial.number))).trial;
+    const Trial& known = data.trials.at(static_cast<std::size_t>(trial.number)).trial;
     if (known.spec_hash != trial.spec_hash || known.role != trial.role)
       throw Error(Exit::Storage, fmt::format("trial {} is another block already", trial.number));
   }
@@ -182,8 +178,7 @@ class MemoryDb : public ResultsDb {
 
   std::mutex mutex_;
   std::deque<StudyData> studies_;
-  std::deque<TrialData> trials_;
-  std::map<std::pair<std::int64_t, std::string>, Artifact> artifacts_;  // by trial and kind
+  std::map<std::pair<TrialKey, std::string>, Artifact> artifacts_;  // by trial and kind
 };
 
 }  // namespace

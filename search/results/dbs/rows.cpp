@@ -2,25 +2,11 @@
 
 #include <SQLiteCpp/Transaction.h>
 
-#include <array>
+#include "search/results/dbs/fields.h"
+#include "space/base/text.h"
 
 namespace moebius::sqlite {
 namespace {
-
-// Columns of `sublayer` and the fields of a sub-layer type that they hold.
-constexpr std::array<std::pair<const char*, const char*>, 11> kSublayerColumns = {{
-    {"heads", "heads"},
-    {"head_dim", "head_dim"},
-    {"position_kind", "position"},
-    {"qkv_conv", "qkv_conv"},
-    {"d_ffn", "d_ffn"},
-    {"activation", "activation"},
-    {"d_moe", "d_moe"},
-    {"experts", "experts"},
-    {"gating", "gating"},
-    {"capacity", "capacity"},
-    {"routing_group", "group"},
-}};
 
 [[noreturn]] void damaged(const std::string& what) {
   throw Error(Exit::Storage, "the database holds " + what + "; run moebius check");
@@ -48,23 +34,6 @@ std::int64_t stored_integer(const Json& json, const char* key) {
   if (found == json.end() || !found->is_number_integer())
     damaged(fmt::format("a block without {}", key));
   return *found->get_ptr<const Json::number_integer_t*>();
-}
-
-Spec stored_spec(const Json& json) {
-  Spec spec;
-  spec.d_model = stored_integer(json, "d_model");
-  spec.stacks = stored_integer(json, "stacks");
-  const auto sublayers = json.find("sublayers");
-  if (sublayers == json.end() || !sublayers->is_array()) damaged("a block without sublayers");
-  for (const Json& entry : *sublayers) {
-    SubLayer& sublayer = spec.sublayers.emplace_back();
-    for (const auto& [key, value] : entry.items())
-      if (key == "type")
-        sublayer.type = value.is_string() ? value.get_ref<const std::string&>() : "";
-      else
-        sublayer.fields.emplace(key, stored_value(value));
-  }
-  return spec;
 }
 
 Point stored_point(const SQLite::Column& column) {
@@ -97,47 +66,68 @@ Ending parse_ending(const std::string& text) {
   damaged("an unknown ending '" + text + "'");
 }
 
+std::optional<Recipe> stored_recipe(const SQLite::Column& column) {
+  if (column.isNull()) return {};
+  const Json json = stored_json(column.getString());
+  Problems problems("the recipe of a trial");
+  const Recipe recipe = read_recipe(Reader(json, "", problems));
+  problems.raise();
+  return recipe;
+}
+
+Operator stored_operator(const SQLite::Column& column) {
+  Operator op = Operator::None;
+  if (!column.isNull() && !parse_operator(column.getString(), op))
+    damaged("an unknown operator '" + printable(column.getString()) + "'");
+  return op;
+}
+
+constexpr const char* kTrialColumns =
+    "t.number, t.role, t.label, t.state, t.attempt, t.point, t.spec, t.spec_hash, t.parent,"
+    " t.operator, t.seed, t.budget, t.recipe, t.owner, m.ending, m.message";
+constexpr int kFirstMeasured = 16;
+
 Trial read_trial(SQLite::Statement& row) {
   Trial trial;
-  trial.id = row.getColumn(0).getInt64();
-  trial.number = row.getColumn(1).getInt64();
-  trial.role = row.getColumn(2).getString();
-  trial.label = row.getColumn(3).getString();
-  trial.state = parse_state(row.getColumn(4).getString());
-  trial.attempt = row.getColumn(5).getInt64();
-  trial.point = stored_point(row.getColumn(6));
-  trial.spec = stored_spec(stored_json(row.getColumn(7).getString()));
-  trial.spec_hash = row.getColumn(8).getString();
-  trial.parent = row.getColumn(9).isNull() ? -1 : row.getColumn(9).getInt64();
-  trial.op = row.getColumn(10).getString();
-  trial.seed = static_cast<std::uint64_t>(row.getColumn(11).getInt64());
-  trial.owner = row.getColumn(12).getString();
-  if (row.getColumn(13).isNull()) return trial;
+  trial.number = row.getColumn(0).getInt64();
+  trial.role = parse_role(row.getColumn(1).getString());
+  trial.label = row.getColumn(2).getString();
+  trial.state = parse_state(row.getColumn(3).getString());
+  trial.attempt = row.getColumn(4).getInt64();
+  trial.point = stored_point(row.getColumn(5));
+  trial.spec = stored_spec(stored_json(row.getColumn(6).getString()));
+  trial.spec_hash = row.getColumn(7).getString();
+  trial.parent = row.getColumn(8).isNull() ? -1 : row.getColumn(8).getInt64();
+  trial.op = stored_operator(row.getColumn(9));
+  trial.seed = static_cast<std::uint64_t>(row.getColumn(10).getInt64());
+  if (!row.getColumn(11).isNull()) trial.budget = parse_budget(row.getColumn(11).getString());
+  trial.recipe = stored_recipe(row.getColumn(12));
+  trial.owner = row.getColumn(13).getString();
+  if (row.getColumn(14).isNull()) return trial;
   trial.outcome.emplace();
-  trial.outcome->ending = parse_ending(row.getColumn(13).getString());
-  trial.outcome->message = row.getColumn(14).getString();
-  for_each_column(trial.outcome->measurement, ReadColumn{row, 15});
+  trial.outcome->ending = parse_ending(row.getColumn(14).getString());
+  trial.outcome->message = row.getColumn(15).getString();
+  for_each_column(trial.outcome->measurement, ReadColumn{row, kFirstMeasured});
   return trial;
 }
 
-void insert_sublayers(SQLite::Database& database, std::int64_t trial, const Spec& spec) {
-  std::string columns = "trial, position, type, d_model", marks = "?, ?, ?, ?";
-  for (const auto& entry : kSublayerColumns) {
-    columns += std::string(", ") + entry.first;
-    marks += ", ?";
-  }
-  const std::string sql = fmt::format("INSERT INTO sublayer ({}) VALUES ({})", columns, marks);
-  for (std::size_t i = 0; i < spec.sublayers.size(); ++i) {
-    const SubLayer& sublayer = spec.sublayers[i];
-    Bound insert(database, sql, trial, static_cast<std::int64_t>(i), sublayer.type, spec.d_model);
-    for (const auto& entry : kSublayerColumns) {
-      const auto field = sublayer.fields.find(entry.second);
-      if (field == sublayer.fields.end())
-        insert.push_null();
-      else
-        std::visit([&](const auto& value) { insert.push(value); }, field->second);
-    }
+void insert_sublayers(SQLite::Database& database, const TrialKey& trial, const Spec& spec) {
+  SQLite::Statement insert(database,
+                           "INSERT INTO sublayer (study, number, position, field, value)"
+                           " VALUES (?, ?, ?, ?, ?)");
+  const auto add = [&](std::size_t position, const std::string& field, const auto& value) {
+    insert.bind(1, trial.study);
+    insert.bind(2, trial.number);
+    insert.bind(3, std::to_string(position));
+    insert.bind(4, field);
+    insert.bind(5, value);
     insert.exec();
+    insert.reset();
+  };
+  for (std::size_t i = 0; i < spec.sublayers.size(); ++i) {
+    add(i, "type", spec.sublayers[i].type);
+    for (const auto& [name, value] : spec.sublayers[i].fields)
+      std::visit([&, &field = name](const auto& v) { add(i, field, v); }, value);
   }
 }
 
@@ -153,14 +143,30 @@ Json stored_json(const std::string& text) {
   return json;
 }
 
-bool insert_trial(SQLite::Database& database, std::int64_t study, Trial& trial) {
-  Bound known(database, "SELECT id, spec_hash, role FROM trial WHERE study = ? AND number = ?",
-              study, trial.number);
+Spec stored_spec(const Json& json) {
+  Spec spec;
+  spec.d_model = stored_integer(json, "d_model");
+  spec.stacks = stored_integer(json, "stacks");
+  const auto sublayers = json.find("sublayers");
+  if (sublayers == json.end() || !sublayers->is_array()) damaged("a block without sublayers");
+  for (const Json& entry : *sublayers) {
+    SubLayer& sublayer = spec.sublayers.emplace_back();
+    for (const auto& [key, value] : entry.items())
+      if (key == "type")
+        sublayer.type = value.is_string() ? value.get_ref<const std::string&>() : "";
+      else
+        sublayer.fields.emplace(key, stored_value(value));
+  }
+  return spec;
+}
+
+bool insert_trial(SQLite::Database& database, std::int64_t study, const Trial& trial) {
+  Bound known(database, "SELECT spec_hash, role FROM trial WHERE study = ? AND number = ?", study,
+              trial.number);
   if (known.executeStep()) {
-    if (known.getColumn(1).getString() != trial.spec_hash ||
-        known.getColumn(2).getString() != trial.role)
+    if (known.getColumn(0).getString() != trial.spec_hash ||
+        known.getColumn(1).getString() != role_text(trial.role))
       throw Error(Exit::Storage, fmt::format("trial {} is another block already", trial.number));
-    trial.id = known.getColumn(0).getInt64();
     return false;
   }
   Bound last(database, "SELECT coalesce(max(number), -1) FROM trial WHERE study = ?", study);
@@ -169,40 +175,46 @@ bool insert_trial(SQLite::Database& database, std::int64_t study, Trial& trial) 
     throw Error(Exit::Storage, fmt::format("trial {} does not follow trial {}", trial.number,
                                            last.getColumn(0).getInt64()));
   Bound insert(database,
-               "INSERT INTO trial (study, number, role, label, spec, spec_hash, op, seed, point,"
-               " parent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-               study, trial.number, trial.role, trial.label, exact_json(trial.spec),
-               trial.spec_hash, trial.op, trial.seed);
+               "INSERT INTO trial (study, number, role, label, block, spec, spec_hash, seed, point,"
+               " parent, operator, budget, recipe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+               study, trial.number, role_text(trial.role), trial.label, block_text(trial.spec),
+               exact_json(trial.spec), trial.spec_hash, trial.seed);
   trial.point.empty() ? insert.push_null() : insert.push(Json(trial.point));
   trial.parent < 0 ? insert.push_null() : insert.push(trial.parent);
+  trial.op == Operator::None ? insert.push_null() : insert.push(operator_text(trial.op));
+  trial.budget ? insert.push(to_string(*trial.budget)) : insert.push_null();
+  trial.recipe ? insert.push(to_json(*trial.recipe)) : insert.push_null();
   insert.exec();
-  trial.id = database.getLastInsertRowid();
-  insert_sublayers(database, trial.id, trial.spec);
+  insert_sublayers(database, {study, trial.number}, trial.spec);
+  show_fields(database, trial.spec);
   return true;
 }
 
-void insert_measurement(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
+void insert_measurement(SQLite::Database& database, const TrialKey& trial, std::int64_t attempt,
                         const Outcome& outcome) {
-  std::string columns = "trial, attempt, ending, message", marks = "?, ?, ?, ?";
+  std::string columns = "study, number, attempt, ending, message", marks = "?, ?, ?, ?, ?";
   for_each_column(outcome.measurement, [&](const char* name, const auto&) {
     columns += std::string(", ") + name;
     marks += ", ?";
   });
   Bound insert(database, fmt::format("INSERT INTO measurement ({}) VALUES ({})", columns, marks),
-               trial, attempt, ending_text(outcome.ending), outcome.message);
+               trial.study, trial.number, attempt, ending_text(outcome.ending), outcome.message);
   for_each_column(outcome.measurement, [&](const char*, const auto& value) { insert.push(value); });
   insert.exec();
   put_curve(database, trial, attempt, outcome.curve);
 }
 
-void put_curve(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
+void put_curve(SQLite::Database& database, const TrialKey& trial, std::int64_t attempt,
                const std::vector<CurvePoint>& points) {
-  Bound(database, "DELETE FROM curve WHERE trial = ? AND attempt = ?", trial, attempt).exec();
+  Bound(database, "DELETE FROM curve WHERE study = ? AND number = ? AND attempt = ?", trial.study,
+        trial.number, attempt)
+      .exec();
   for (const CurvePoint& point : points)
     Bound(database,
-          "INSERT INTO curve (trial, attempt, step, train_loss, valid_loss, cpu_seconds)"
-          " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-          trial, attempt, point.step, point.train_loss, point.valid_loss, point.cpu_seconds)
+          "INSERT INTO curve (study, number, attempt, step, train_loss, valid_loss, cpu_seconds)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+          trial.study, trial.number, attempt, point.step, point.train_loss, point.valid_loss,
+          point.cpu_seconds)
         .exec();
 }
 
@@ -210,14 +222,15 @@ StudyRow study_row(SQLite::Statement& row) {
   StudyRow study;
   study.id = row.getColumn(0).getInt64();
   study.settings.name = row.getColumn(1).getString();
-  study.settings.space = stored_json(row.getColumn(2).getString());
-  study.settings.recipe = stored_json(row.getColumn(3).getString());
-  study.settings.options = stored_json(row.getColumn(4).getString());
-  study.settings.seed = static_cast<std::uint64_t>(row.getColumn(5).getInt64());
-  study.settings.lag = row.getColumn(6).getInt64();
-  study.settings.provenance = stored_json(row.getColumn(7).getString());
-  study.redrawn = row.getColumn(8).getInt64();
-  study.created = row.getColumn(9).getString();
+  study.files = row.getColumn(2).getString();
+  study.settings.space = stored_json(row.getColumn(3).getString());
+  study.settings.recipe = stored_json(row.getColumn(4).getString());
+  study.settings.options = stored_json(row.getColumn(5).getString());
+  study.settings.seed = static_cast<std::uint64_t>(row.getColumn(6).getInt64());
+  study.settings.lag = row.getColumn(7).getInt64();
+  study.settings.provenance = stored_json(row.getColumn(8).getString());
+  study.redrawn = row.getColumn(9).getInt64();
+  study.created = row.getColumn(10).getString();
   return study;
 }
 
@@ -229,16 +242,16 @@ History read_history(SQLite::Database& database, std::int64_t study) {
                   [&](const char* name, const auto&) { measured += std::string(", m.") + name; });
   std::vector<Trial> trials;
   Bound rows(database,
-             "SELECT t.id, t.number, t.role, t.label, t.state, t.attempt, t.point, t.spec,"
-             " t.spec_hash, t.parent, t.op, t.seed, t.owner, m.ending, m.message" +
-                 measured +
-                 " FROM trial t LEFT JOIN measurement m ON m.trial = t.id AND m.attempt = t.attempt"
+             std::string("SELECT ") + kTrialColumns + measured +
+                 " FROM trial t LEFT JOIN measurement m"
+                 " ON m.study = t.study AND m.number = t.number AND m.attempt = t.attempt"
                  " WHERE t.study = ? ORDER BY t.number",
              study);
   while (rows.executeStep()) trials.push_back(read_trial(rows));
   Bound points(database,
                "SELECT t.number, c.step, c.train_loss, c.valid_loss, c.cpu_seconds"
-               " FROM trial t JOIN curve c ON c.trial = t.id AND c.attempt = t.attempt"
+               " FROM trial t JOIN curve c"
+               " ON c.study = t.study AND c.number = t.number AND c.attempt = t.attempt"
                " WHERE t.study = ? ORDER BY t.number, c.step",
                study);
   while (points.executeStep()) {

@@ -65,18 +65,19 @@ class Bound : public SQLite::Statement {
   int index_ = 0;
 };
 
-// Fills the trial's id. false: it was there already, the same block under the same number.
-bool insert_trial(SQLite::Database& database, std::int64_t study, Trial& trial);
-void insert_measurement(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
+// false: it was there already, the same block under the same number.
+bool insert_trial(SQLite::Database& database, std::int64_t study, const Trial& trial);
+void insert_measurement(SQLite::Database& database, const TrialKey& trial, std::int64_t attempt,
                         const Outcome& outcome);
 // Replaces what is stored of the attempt's curve.
-void put_curve(SQLite::Database& database, std::int64_t trial, std::int64_t attempt,
+void put_curve(SQLite::Database& database, const TrialKey& trial, std::int64_t attempt,
                const std::vector<CurvePoint>& points);
 StudyRow study_row(SQLite::Statement& row);  // of kStudyColumns
 inline constexpr const char* kStudyColumns =
-    "id, name, space, recipe, options, seed, lag, provenance, redrawn, created";
+    "id, name, files, space, recipe, options, seed, lag, provenance, redrawn, created";
 // All trials of a study with measurement and curve, in one snapshot.
 History read_history(SQLite::Database& database, std::int64_t study);
 Json stored_json(const std::string& text);  // Error(Storage) when it is none
+Spec stored_spec(const Json& json);         // the same
 
 }  // namespace moebius::sqlite

@@ -1,10 +1,14 @@
--- Moebius results, version 1. One file holds many studies; every fact that a report needs is a typed
--- column, and `sqlite3 FILE 'select * from leaderboard'` works without the program.
+-- Moebius results, version 2. One file holds many studies; every fact that a report needs is a typed
+-- column, and `sqlite3 FILE 'select * from blocks'` works without the program.
+-- A trial is named by its study and its number in it, in every table. Tables are called in the
+-- singular and name a study by its id; views that spread them out are called in the plural and name
+-- a study by its name.
 
 -- What is searched. Settings are fixed when the study is opened; resuming compares them.
 CREATE TABLE study (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
+  files TEXT NOT NULL UNIQUE CHECK (length(files) = 32),  -- random; names the folder of its files
   space TEXT NOT NULL,  -- space, recipe, options, provenance: JSON
   recipe TEXT NOT NULL,
   options TEXT NOT NULL,
@@ -16,55 +20,52 @@ CREATE TABLE study (
 ) STRICT;
 
 CREATE TABLE trial (
-  id INTEGER PRIMARY KEY,
   study INTEGER NOT NULL REFERENCES study (id),
   number INTEGER NOT NULL CHECK (number >= 0),
   role TEXT NOT NULL CHECK (role IN ('baseline', 'search', 'rerun', 'noise', 'control', 'scaled')),
   label TEXT NOT NULL DEFAULT '',
   state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN
     ('waiting', 'running', 'done', 'pruned', 'diverged', 'infeasible', 'out_of_memory', 'failed')),
-  attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),      -- of the last claim: the fence
+  attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),  -- of the last claim: the fence
   resumable INTEGER NOT NULL DEFAULT 0 CHECK (resumable IN (0, 1)),  -- released gracefully
-  lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),            -- attempts that died with a process
+  lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),  -- attempts that died with a process
+  block TEXT NOT NULL,  -- one letter a sub-layer and the stacks: 'agaf x6'
   point TEXT,           -- JSON, the choice of each slot; NULL: not in the space
   spec TEXT NOT NULL,   -- JSON, moebius.block/1
   spec_hash TEXT NOT NULL CHECK (length(spec_hash) = 32),
-  parent INTEGER CHECK (parent < number),                       -- a number of the same study
-  op TEXT NOT NULL DEFAULT '',
+  parent INTEGER CHECK (parent < number),  -- a number of the same study
+  operator TEXT,                           -- what made the block out of its parent's
   seed INTEGER NOT NULL,
+  budget TEXT,  -- NULL: the study's
+  recipe TEXT,  -- JSON; NULL: the study's
   owner TEXT NOT NULL DEFAULT '',
   created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
   started TEXT,  -- of the last attempt
   ended TEXT,
-  UNIQUE (study, number),
+  PRIMARY KEY (study, number),
   FOREIGN KEY (study, parent) REFERENCES trial (study, number),
   CHECK (state IN ('waiting', 'failed') OR attempt >= 1)
 ) STRICT;
-CREATE INDEX trial_by_block ON trial (study, spec_hash);
+CREATE INDEX trial_by_block ON trial (study, spec_hash, number, role);
+CREATE INDEX trial_by_state ON trial (study, role, state);
+CREATE INDEX open_trial ON trial (study, number) WHERE state IN ('waiting', 'running');
 
--- One row per sub-layer of the block; NULL where its type does not declare the field.
+-- One row per field of each sub-layer, `type` among them. The view `sublayers`, which whoever writes
+-- makes from the fields that the types of the stored blocks declare, has one row per sub-layer.
 CREATE TABLE sublayer (
-  trial INTEGER NOT NULL REFERENCES trial (id) ON DELETE CASCADE,
-  position INTEGER NOT NULL CHECK (position >= 0),
-  type TEXT NOT NULL,
-  d_model INTEGER NOT NULL,
-  heads INTEGER,
-  head_dim INTEGER,
-  position_kind TEXT,  -- relative_bias, rope, learned, none
-  qkv_conv INTEGER,
-  d_ffn INTEGER,
-  activation TEXT,
-  d_moe INTEGER,
-  experts INTEGER,
-  gating TEXT,
-  capacity ANY,        -- slots per token, or 'none' (which compares above every number)
-  routing_group TEXT,  -- field `group`
-  PRIMARY KEY (trial, position)
+  study INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  position TEXT NOT NULL,  -- a path: '3'; '3/0' is the first one inside it
+  field TEXT NOT NULL,
+  value ANY NOT NULL,
+  PRIMARY KEY (study, number, position, field),
+  FOREIGN KEY (study, number) REFERENCES trial (study, number) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
 -- One row per ended attempt. NULL = not measured. Losses are nats per token.
 CREATE TABLE measurement (
-  trial INTEGER NOT NULL REFERENCES trial (id) ON DELETE CASCADE,
+  study INTEGER NOT NULL,
+  number INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
   ending TEXT NOT NULL CHECK (ending IN
     ('done', 'pruned', 'diverged', 'infeasible', 'out_of_memory', 'failed')),
@@ -93,27 +94,32 @@ CREATE TABLE measurement (
   dropped_pairs REAL,
   tokens_per_active_parameter REAL,
   result_hash TEXT NOT NULL,
-  PRIMARY KEY (trial, attempt),
+  PRIMARY KEY (study, number, attempt),
+  FOREIGN KEY (study, number) REFERENCES trial (study, number) ON DELETE CASCADE,
   CHECK ((ending = 'done') = (loss IS NOT NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE curve (
-  trial INTEGER NOT NULL REFERENCES trial (id) ON DELETE CASCADE,
+  study INTEGER NOT NULL,
+  number INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
   step INTEGER NOT NULL,
   train_loss REAL,
   valid_loss REAL,
   cpu_seconds REAL,
-  PRIMARY KEY (trial, attempt, step)
+  PRIMARY KEY (study, number, attempt, step),
+  FOREIGN KEY (study, number) REFERENCES trial (study, number) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE artifact (
-  trial INTEGER NOT NULL REFERENCES trial (id) ON DELETE CASCADE,
+  study INTEGER NOT NULL,
+  number INTEGER NOT NULL,
   kind TEXT NOT NULL,
   path TEXT NOT NULL,
   hash TEXT NOT NULL,
   gone INTEGER NOT NULL DEFAULT 0 CHECK (gone IN (0, 1)),
-  PRIMARY KEY (trial, kind)
+  PRIMARY KEY (study, number, kind),
+  FOREIGN KEY (study, number) REFERENCES trial (study, number) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
 -- Small values that a study fixes once ("baseline_step_seconds").
@@ -124,33 +130,40 @@ CREATE TABLE note (
   PRIMARY KEY (study, key)
 ) STRICT, WITHOUT ROWID;
 
+-- Every trial with what its last attempt measured, if that has ended.
+CREATE VIEW trials AS
+SELECT study.name AS study, trial.number, role, label, state, trial.attempt, lost, block,
+       loss, native_loss, stopped_loss, stopped_step, bits_per_byte, causal, split, epochs, steps,
+       tokens, flops, cpu_seconds, wall_seconds, virtual_seconds, step_seconds, step_ratio,
+       parameters, active_parameters, active_flops, peak_bytes, kept_pairs, dropped_pairs,
+       tokens_per_active_parameter, result_hash, message, parent, operator, trial.seed, budget,
+       trial.recipe, spec_hash, owner, trial.created, started, ended
+FROM trial
+JOIN study ON study.id = trial.study
+LEFT JOIN measurement ON measurement.study = trial.study AND measurement.number = trial.number
+                     AND measurement.attempt = trial.attempt;
+
 -- Ended trials, best first: finished by loss, pruned by the loss they were stopped at, then the
 -- rest; the number breaks ties. Losses with `causal` other than 'yes' are not comparable without it.
 CREATE VIEW leaderboard AS
-SELECT study.name AS study,
-       row_number() OVER (PARTITION BY study.id ORDER BY trial.state <> 'done',
-         trial.state <> 'pruned', measurement.loss,
-         CASE trial.state WHEN 'pruned' THEN measurement.stopped_loss END NULLS LAST,
-         trial.number) AS rank,
-       trial.number, trial.role, trial.label, trial.state, measurement.loss,
-       measurement.stopped_loss, measurement.causal, measurement.native_loss,
-       measurement.bits_per_byte, measurement.tokens, measurement.steps, measurement.step_seconds,
-       measurement.parameters, measurement.active_parameters, measurement.active_flops,
-       measurement.tokens_per_active_parameter, measurement.peak_bytes, trial.seed, trial.parent,
-       trial.op, trial.spec_hash, measurement.message
-FROM trial
-JOIN study ON study.id = trial.study
-JOIN measurement ON measurement.trial = trial.id AND measurement.attempt = trial.attempt
-ORDER BY study.name, rank;
+SELECT study,
+       row_number() OVER (PARTITION BY study ORDER BY state <> 'done', state <> 'pruned', loss,
+         CASE state WHEN 'pruned' THEN stopped_loss END NULLS LAST, number) AS rank,
+       number, role, label, state, block, loss, stopped_loss, causal, native_loss, bits_per_byte,
+       tokens, steps, step_seconds, step_ratio, parameters, active_parameters, active_flops,
+       tokens_per_active_parameter, peak_bytes, seed, parent, operator, spec_hash, message
+FROM trials
+WHERE state NOT IN ('waiting', 'running')
+ORDER BY study, rank;
 
 -- Finished trials that no other of their study beats in loss and in step time.
 CREATE VIEW pareto AS
-SELECT study, number, role, label, loss, step_seconds, causal, parameters, active_parameters,
-       spec_hash
+SELECT study, number, role, label, block, loss, step_seconds, causal, parameters,
+       active_parameters, spec_hash
 FROM (
   SELECT *, min(loss) OVER (PARTITION BY study ORDER BY step_seconds, loss, number
                             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS best_faster
-  FROM leaderboard WHERE state = 'done' AND step_seconds > 0)
+  FROM trials WHERE state = 'done' AND step_seconds > 0)
 WHERE best_faster IS NULL OR loss < best_faster
 ORDER BY study, step_seconds;
 
@@ -162,21 +175,19 @@ WITH RECURSIVE line (study, number, ancestor, distance) AS (
   SELECT line.study, line.number, trial.parent, line.distance + 1
   FROM line JOIN trial ON trial.study = line.study AND trial.number = line.ancestor
   WHERE trial.parent IS NOT NULL)
-SELECT study.name AS study, line.number, line.distance, line.ancestor, trial.role, trial.op,
+SELECT study.name AS study, line.number, line.distance, line.ancestor, trial.role, trial.operator,
        trial.state, measurement.loss, trial.spec_hash
 FROM line
 JOIN study ON study.id = line.study
 JOIN trial ON trial.study = line.study AND trial.number = line.ancestor
-LEFT JOIN measurement ON measurement.trial = trial.id AND measurement.attempt = trial.attempt
+LEFT JOIN measurement ON measurement.study = trial.study AND measurement.number = trial.number
+                     AND measurement.attempt = trial.attempt
 ORDER BY study.name, line.number, line.distance;
 
 -- What did not finish, and why.
 CREATE VIEW failures AS
-SELECT study.name AS study, trial.number, trial.role, trial.label, trial.state,
-       measurement.message, measurement.stopped_step, measurement.stopped_loss, trial.attempt,
-       trial.lost, trial.spec_hash
-FROM trial
-JOIN study ON study.id = trial.study
-LEFT JOIN measurement ON measurement.trial = trial.id AND measurement.attempt = trial.attempt
-WHERE trial.state NOT IN ('waiting', 'running', 'done')
-ORDER BY study.name, trial.number;
+SELECT study, number, role, label, state, block, message, stopped_step, stopped_loss, attempt,
+       lost, spec_hash
+FROM trials
+WHERE state NOT IN ('waiting', 'running', 'done')
+ORDER BY study, number;

@@ -35,10 +35,10 @@ class SqliteDb : public ResultsDb {
     if (own) take_ownership(settings.name);
     return write([&] {
       Bound(database(),
-            "INSERT INTO study (name, space, recipe, options, seed, lag, provenance)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
-            settings.name, settings.space, settings.recipe, settings.options, settings.seed,
-            settings.lag, settings.provenance)
+            "INSERT INTO study (name, files, space, recipe, options, seed, lag, provenance)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+            settings.name, random_id(), settings.space, settings.recipe, settings.options,
+            settings.seed, settings.lag, settings.provenance)
           .exec();
       const StudyRow row = study_named(settings.name).value();
       check_same_settings(row.settings, settings);
@@ -59,10 +59,12 @@ class SqliteDb : public ResultsDb {
     });
   }
 
-  void propose(std::int64_t study, std::vector<Trial>& trials, std::int64_t redrawn) override {
+  void propose(std::int64_t study, const std::vector<Trial>& trials,
+               std::int64_t redrawn) override {
     write([&] {
       std::int64_t added = 0;
-      for (Trial& trial : trials) added += sqlite::insert_trial(database(), study, trial) ? 1 : 0;
+      for (const Trial& trial : trials)
+        added += sqlite::insert_trial(database(), study, trial) ? 1 : 0;
       if (added > 0 || trials.empty())  // else this is a repetition
         Bound(database(), "UPDATE study SET redrawn = redrawn + ? WHERE id = ?", redrawn, study)
             .exec();
@@ -70,30 +72,32 @@ class SqliteDb : public ResultsDb {
     });
   }
 
-  std::int64_t claim(std::int64_t trial, const std::string& owner) override {
+  std::int64_t claim(const TrialKey& trial, const std::string& owner) override {
     return write([&] {
-      Bound select(database(),
-                   "SELECT state, attempt, resumable, owner, number FROM trial WHERE id = ?",
-                   trial);
-      MOEBIUS_CHECK(select.executeStep(), "[sqlite] claim: no trial with id {}", trial);
+      Bound select(
+          database(),
+          "SELECT state, attempt, resumable, owner FROM trial WHERE study = ? AND number = ?",
+          trial.study, trial.number);
+      MOEBIUS_CHECK(select.executeStep(), "[sqlite] claim: no trial {} in study {}", trial.number,
+                    trial.study);
       const std::string state = select.getColumn(0).getString();
       const std::int64_t attempt = select.getColumn(1).getInt64();
       if (state == "running" && select.getColumn(3).getString() == owner) return attempt;
       if (state != "waiting")
-        throw Error(Exit::NotOwner, fmt::format("trial {} is {}, not waiting",
-                                                select.getColumn(4).getInt64(), state));
+        throw Error(Exit::NotOwner,
+                    fmt::format("trial {} is {}, not waiting", trial.number, state));
       const std::int64_t next = attempt + (select.getColumn(2).getInt() == 1 ? 0 : 1);
       Bound(database(),
             fmt::format("UPDATE trial SET state = 'running', attempt = ?, resumable = 0, owner = ?,"
-                        " started = {} WHERE id = ?",
+                        " started = {} WHERE study = ? AND number = ?",
                         kNow),
-            next, owner, trial)
+            next, owner, trial.study, trial.number)
           .exec();
       return next;
     });
   }
 
-  void curve(std::int64_t trial, std::int64_t attempt,
+  void curve(const TrialKey& trial, std::int64_t attempt,
              const std::vector<CurvePoint>& points) override {
     write([&] {
       if (current(trial, attempt)) sqlite::put_curve(database(), trial, attempt, points);
@@ -101,7 +105,7 @@ class SqliteDb : public ResultsDb {
     });
   }
 
-  bool finish(std::int64_t trial, std::int64_t attempt, const Outcome& given) override {
+  bool finish(const TrialKey& trial, std::int64_t attempt, const Outcome& given) override {
     const Outcome outcome = storable(given);
     return write([&] {
       if (!current(trial, attempt)) return repeated(trial, attempt, outcome);
@@ -110,14 +114,16 @@ class SqliteDb : public ResultsDb {
     });
   }
 
-  void release(std::int64_t trial, std::int64_t attempt, bool graceful) override {
+  void release(const TrialKey& trial, std::int64_t attempt, bool graceful) override {
     write([&] {
       if (!current(trial, attempt)) return true;
       Bound(database(),
-            "UPDATE trial SET state = 'waiting', resumable = ?, lost = lost + ? WHERE id = ?",
-            graceful ? 1 : 0, graceful ? 0 : 1, trial)
+            "UPDATE trial SET state = 'waiting', resumable = ?, lost = lost + ?"
+            " WHERE study = ? AND number = ?",
+            graceful ? 1 : 0, graceful ? 0 : 1, trial.study, trial.number)
           .exec();
-      Bound lost(database(), "SELECT lost FROM trial WHERE id = ?", trial);
+      Bound lost(database(), "SELECT lost FROM trial WHERE study = ? AND number = ?", trial.study,
+                 trial.number);
       if (lost.executeStep() && lost.getColumn(0).getInt64() >= kMaxLost)
         end(trial, attempt, lost_outcome());
       return true;
@@ -128,22 +134,23 @@ class SqliteDb : public ResultsDb {
     return read([&] { return sqlite::read_history(database(), study); });
   }
 
-  void artifact(std::int64_t trial, const std::string& kind, const std::string& path,
+  void artifact(const TrialKey& trial, const std::string& kind, const std::string& path,
                 const std::string& hash) override {
     write([&] {
       return Bound(database(),
-                   "INSERT INTO artifact (trial, kind, path, hash) VALUES (?, ?, ?, ?)"
-                   " ON CONFLICT (trial, kind) DO UPDATE SET path = excluded.path,"
+                   "INSERT INTO artifact (study, number, kind, path, hash) VALUES (?, ?, ?, ?, ?)"
+                   " ON CONFLICT (study, number, kind) DO UPDATE SET path = excluded.path,"
                    " hash = excluded.hash, gone = 0",
-                   trial, kind, path, hash)
+                   trial.study, trial.number, kind, path, hash)
           .exec();
     });
   }
 
-  void artifact_gone(std::int64_t trial, const std::string& kind) override {
+  void artifact_gone(const TrialKey& trial, const std::string& kind) override {
     write([&] {
-      return Bound(database(), "UPDATE artifact SET gone = 1 WHERE trial = ? AND kind = ?", trial,
-                   kind)
+      return Bound(database(),
+                   "UPDATE artifact SET gone = 1 WHERE study = ? AND number = ? AND kind = ?",
+                   trial.study, trial.number, kind)
           .exec();
     });
   }
@@ -152,14 +159,12 @@ class SqliteDb : public ResultsDb {
     return read([&] {
       std::vector<Artifact> result;
       Bound select(database(),
-                   "SELECT t.id, t.number, a.kind, a.path, a.hash FROM artifact a"
-                   " JOIN trial t ON t.id = a.trial WHERE t.study = ? AND a.gone = 0"
-                   " ORDER BY t.number, a.kind",
+                   "SELECT number, kind, path, hash FROM artifact"
+                   " WHERE study = ? AND gone = 0 ORDER BY number, kind",
                    study);
       while (select.executeStep())
-        result.push_back({select.getColumn(0).getInt64(), select.getColumn(1).getInt64(),
-                          select.getColumn(2).getString(), select.getColumn(3).getString(),
-                          select.getColumn(4).getString()});
+        result.push_back({select.getColumn(0).getInt64(), select.getColumn(1).getString(),
+                          select.getColumn(2).getString(), select.getColumn(3).getString()});
       return result;
     });
   }
@@ -264,27 +269,30 @@ class SqliteDb : public ResultsDb {
     return select.executeStep() ? std::optional(sqlite::study_row(select)) : std::nullopt;
   }
 
-  bool current(std::int64_t trial, std::int64_t attempt) {
+  bool current(const TrialKey& trial, std::int64_t attempt) {
     Bound select(database(),
-                 "SELECT 1 FROM trial WHERE id = ? AND attempt = ? AND state = 'running'", trial,
-                 attempt);
+                 "SELECT 1 FROM trial WHERE study = ? AND number = ? AND attempt = ?"
+                 " AND state = 'running'",
+                 trial.study, trial.number, attempt);
     return select.executeStep();
   }
 
   // Whether this very result is what the trial ended with.
-  bool repeated(std::int64_t trial, std::int64_t attempt, const Outcome& outcome) {
+  bool repeated(const TrialKey& trial, std::int64_t attempt, const Outcome& outcome) {
     Bound select(database(),
                  "SELECT ending = ? AND loss IS ? AND result_hash = ? FROM measurement"
-                 " WHERE trial = ? AND attempt = ?",
+                 " WHERE study = ? AND number = ? AND attempt = ?",
                  ending_text(outcome.ending), outcome.measurement.loss,
-                 outcome.measurement.result_hash, trial, attempt);
+                 outcome.measurement.result_hash, trial.study, trial.number, attempt);
     return select.executeStep() && select.getColumn(0).getInt() == 1;
   }
 
-  void end(std::int64_t trial, std::int64_t attempt, const Outcome& outcome) {
+  void end(const TrialKey& trial, std::int64_t attempt, const Outcome& outcome) {
     Bound(database(),
-          fmt::format("UPDATE trial SET state = ?, resumable = 0, ended = {} WHERE id = ?", kNow),
-          state_text(final_state(outcome.ending)), trial)
+          fmt::format("UPDATE trial SET state = ?, resumable = 0, ended = {}"
+                      " WHERE study = ? AND number = ?",
+                      kNow),
+          state_text(final_state(outcome.ending)), trial.study, trial.number)
         .exec();
     sqlite::insert_measurement(database(), trial, attempt, outcome);
   }
