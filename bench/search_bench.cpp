@@ -67,11 +67,11 @@ void propose(benchmark::State& state, const std::string& name) {
   }
   std::vector<const Trial*> visible;
   for (const Trial& trial : trials) visible.push_back(&trial);
-  const auto sampler = samplers().get(name).make();
+  const SamplerPlugin& plugin = samplers().get(name);
+  const auto sampler = plugin.make(plugin.defaults ? plugin.defaults(state.range(0)) : Fields());
   Rng rng(1);
   for (auto _ : state)
-    benchmark::DoNotOptimize(
-        sampler->propose({bench_space(), visible, state.range(0), state.range(0)}, rng));
+    benchmark::DoNotOptimize(sampler->propose({bench_space(), visible, state.range(0)}, rng));
 }
 
 // propose, claim, finish with a curve of 16 points: three commits.

@@ -18,6 +18,8 @@ class Evaluator {
   virtual std::string data_hash() const {
     return "";
   }  // identity of the corpus, stored with the study
+  // Of products, as "auto" turns out here: "fp32" or "bf16"; "" when only the recipe says.
+  virtual std::string precision() const { return ""; }
   // Error(BadInput) when the recipe cannot run on this data ("less than one window"); asked before
   // anything is written.
   virtual void check(const Recipe& /*recipe*/) const {}

@@ -71,6 +71,11 @@ Spec space_baseline(const Space& space, const std::string& name, const LayerType
   return read_block(document, name, scale(space.scale()), types);
 }
 
+std::int64_t default_vocab(const Space& space) {
+  constexpr std::int64_t kBytes = 256;
+  return space.scale().empty() ? kBytes : scale(space.scale()).vocab;
+}
+
 std::vector<std::string> diff(const Json& left, const Json& right) {
   std::vector<std::string> lines;
   compare(&left, &right, "", lines);

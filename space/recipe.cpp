@@ -1,68 +1,57 @@
 #include "space/recipe.h"
 
+#include <cmath>
+
 #include "space/base/check.h"
 
 namespace moebius {
 namespace {
 
-constexpr double kLeastRate = 1e-9, kMostRate = 100;
+struct ReadField {
+  Reader& reader;
 
-void read_rates(Reader& reader, std::map<std::string, double>& lr) {
-  if (!reader.has("lr")) return reader.note("lr");
-  const Reader at = reader.at("lr");
-  if (!at.value().is_object()) {
-    const double rate = at.as_number(kLeastRate, kMostRate);
-    for (auto& [family, value] : lr) value = rate;
-    return;
+  void operator()(const RecipeField& field, std::int64_t& value) const {
+    value = reader.integer(field.key, std::llround(field.low), std::llround(field.high), value);
   }
-  Reader families = at;
-  for (auto& [family, value] : lr) value = families.number(family, kLeastRate, kMostRate);
-  families.finish();
-}
-
-std::string name(Reader& reader, const std::string& key, const std::string& fallback) {
-  std::string result = reader.text(key, fallback);
-  if (result.empty() && reader.has(key)) reader.problem_at(key, "must not be empty");
-  return result;
-}
+  void operator()(const RecipeField& field, double& value) const {
+    value = reader.number(field.key, field.low, field.high, value);
+  }
+  void operator()(const RecipeField& field, std::string& value) const {
+    if (!field.words.empty()) {
+      value = reader.choice(field.key, field.words, value);
+      return;
+    }
+    value = reader.text(field.key, value);
+    if (value.empty() && reader.has(field.key)) reader.problem_at(field.key, "must not be empty");
+  }
+  // One rate for every family, or an object with a rate for each.
+  void operator()(const RecipeField& field, std::map<std::string, double>& rates) const {
+    if (!reader.has(field.key)) return reader.note(field.key);
+    const Reader at = reader.at(field.key);
+    if (!at.value().is_object()) {
+      const double rate = at.as_number(field.low, field.high);
+      for (auto& entry : rates) entry.second = rate;
+      return;
+    }
+    Reader families = at;
+    for (auto& [family, rate] : rates) rate = families.number(family, field.low, field.high);
+    families.finish();
+  }
+};
 
 }  // namespace
 
 Json to_json(const Recipe& recipe) {
-  return {{"batch", recipe.batch},
-          {"seq", recipe.seq},
-          {"micro_batch", recipe.micro_batch},
-          {"optimizer", recipe.optimizer},
-          {"lr", recipe.lr},
-          {"lr_width", recipe.lr_width},
-          {"schedule", recipe.schedule},
-          {"warmup", recipe.warmup},
-          {"decay", recipe.decay},
-          {"weight_decay", recipe.weight_decay},
-          {"clip", recipe.clip},
-          {"aux", recipe.aux},
-          {"z", recipe.z},
-          {"eval_tokens", recipe.eval_tokens},
-          {"precision", recipe.precision}};
+  Json result;
+  for_each_field(recipe,
+                 [&](const RecipeField& field, const auto& value) { result[field.key] = value; });
+  return result;
 }
 
 Recipe read_recipe(Reader reader) {
   Recipe r;
-  r.batch = reader.integer("batch", 1, 1 << 16, r.batch);
-  r.seq = reader.integer("seq", 1, 1 << 16, r.seq);
-  r.micro_batch = reader.integer("micro_batch", 1, 1 << 16, r.batch);
-  r.optimizer = name(reader, "optimizer", r.optimizer);
-  read_rates(reader, r.lr);
-  r.lr_width = reader.number("lr_width", 1, 1 << 24, r.lr_width);
-  r.schedule = name(reader, "schedule", r.schedule);
-  r.warmup = reader.number("warmup", 0, 1, r.warmup);
-  r.decay = reader.number("decay", 0, 1, r.decay);
-  r.weight_decay = reader.number("weight_decay", 0, 10, r.weight_decay);
-  r.clip = reader.number("clip", 0, 1e6, r.clip);
-  r.aux = reader.number("aux", 0, 100, r.aux);
-  r.z = reader.number("z", 0, 100, r.z);
-  r.eval_tokens = reader.integer("eval_tokens", 1, std::int64_t{1} << 40, r.eval_tokens);
-  r.precision = reader.choice("precision", {"auto", "fp32", "bf16"}, r.precision);
+  for_each_field(r, ReadField{reader});
+  if (!reader.has("micro_batch")) r.micro_batch = r.batch;
   reader.finish();
 
   if (r.batch % r.micro_batch != 0)
@@ -72,6 +61,39 @@ Recipe read_recipe(Reader reader) {
     reader.problem_at("decay", "warmup and decay are more than the whole budget",
                       fmt::format("0..{:.6g}", 1 - r.warmup), fmt::format("{:.6g}", r.decay));
   return r;
+}
+
+Recipe read_recipe(const Json& document, const std::string& file) {
+  Problems problems(file);
+  Recipe recipe = read_recipe(Reader(document, "/recipe", problems));
+  problems.raise();
+  return recipe;
+}
+
+Recipe overlaid(Recipe recipe, const Fields& given) {
+  for_each_field(recipe, [&](const RecipeField& field, auto& value) {
+    const auto found = given.find(field.key);
+    if (found == given.end()) return;
+    using T = std::remove_reference_t<decltype(value)>;
+    if constexpr (std::same_as<T, std::map<std::string, double>>)
+      for (auto& entry : value) entry.second = std::get<double>(found->second);
+    else
+      value = std::get<T>(found->second);
+  });
+  return recipe;
+}
+
+Recipe changed(const Recipe& recipe, const Fields& given) {
+  const bool whole = recipe.micro_batch == recipe.batch;
+  Recipe result = overlaid(recipe, given);
+  if (!given.contains("micro_batch") && (whole || result.batch % recipe.micro_batch != 0))
+    result.micro_batch = result.batch;
+  // The reader checks what fields promise each other (micro_batch divides batch, known names).
+  const Json document = to_json(result);
+  Problems problems("recipe");
+  result = read_recipe(Reader(document, "", problems));
+  problems.raise();
+  return result;
 }
 
 }  // namespace moebius

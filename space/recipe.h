@@ -1,9 +1,12 @@
 #pragma once
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "space/base/json.h"
+#include "space/layer_type.h"
 
 namespace moebius {
 
@@ -33,9 +36,52 @@ struct Recipe {
   std::int64_t tokens() const { return batch * seq; }
 };
 
+// What is said of a field beside its value. Its key in JSON also names its option: micro_batch is
+// set by --micro-batch.
+struct RecipeField {
+  std::string key;
+  double low = 0, high = 0;  // inclusive; of a number, or of each rate
+  std::string help;
+  std::vector<std::string> words = {};  // of a text: all that are allowed; empty = any
+};
+
+// visit(field, value) for every field, in the order in which options are listed. JSON, options and
+// differences between recipes are made from this list.
+template <class R, class Visit>
+requires std::same_as<std::remove_const_t<R>, Recipe>
+void for_each_field(R& recipe, Visit&& visit) {
+  using F = RecipeField;
+  visit(F{"batch", 1, 1 << 16, "sequences of one step"}, recipe.batch);
+  visit(F{"seq", 1, 1 << 16, "tokens of one sequence"}, recipe.seq);
+  visit(F{"micro_batch", 1, 1 << 16, "sequences of one forward and backward pass"},
+        recipe.micro_batch);
+  visit(F{"optimizer", 0, 0, "optimizer"}, recipe.optimizer);
+  visit(F{"lr", 1e-9, 100, "learning rate, of every family"}, recipe.lr);
+  visit(F{"lr_width", 1, 1 << 24, "width at which hidden matrices train with the rate itself"},
+        recipe.lr_width);
+  visit(F{"schedule", 0, 0, "learning-rate schedule"}, recipe.schedule);
+  visit(F{"warmup", 0, 1, "fraction of the budget"}, recipe.warmup);
+  visit(F{"decay", 0, 1, "fraction of the budget"}, recipe.decay);
+  visit(F{"weight_decay", 0, 10, "decoupled weight decay"}, recipe.weight_decay);
+  visit(F{"clip", 0, 1e6, "gradient norm; 0 = off"}, recipe.clip);
+  visit(F{"aux", 0, 100, "weight of the load-balance loss"}, recipe.aux);
+  visit(F{"z", 0, 100, "weight of the router z-loss"}, recipe.z);
+  visit(F{"eval_tokens", 1, 1LL << 40, "tokens of the final evaluation"}, recipe.eval_tokens);
+  visit(F{"precision", 0, 0, "precision of products", {"auto", "fp32", "bf16"}}, recipe.precision);
+}
+
 Json to_json(const Recipe& recipe);
 // Missing keys take the defaults above (micro_batch: batch). Cross-field rules (micro_batch |
 // batch, warmup + decay <= 1) are checked too.
 Recipe read_recipe(Reader reader);
+// The same of a document that a program stored: Error(BadInput) naming `file`.
+Recipe read_recipe(const Json& document, const std::string& file);
+
+// The recipe with the fields in `given`, by key, and the others as they are; one rate for every
+// family. Nothing else is changed or checked.
+Recipe overlaid(Recipe recipe, const Fields& given);
+// The same as a recipe to train by: without a micro-batch of its own it trains whole batches where
+// `recipe` does, or where its micro-batch does not divide the new batch. Error(BadInput).
+Recipe changed(const Recipe& recipe, const Fields& given);
 
 }  // namespace moebius

@@ -101,12 +101,8 @@ class Space {
 // The block that one of space.baselines() names, at the space's scale.
 Spec space_baseline(const Space& space, const std::string& name, const LayerTypes& types);
 
-// The cheap rules, before any training: legality under the recipe, attention present (unless the
-// space names no attention), active-FLOP and parameter bounds against the baseline's cost. "" =
-// feasible; else the reason with both numbers. Step-time constraints are not judged here
-// (evaluator/).
-std::string why_infeasible(const Space& space, const Spec& spec, const Cost& baseline,
-                           const LayerTypes& types, std::int64_t vocab);
+// V where nothing else says one: of the space's row of the scale table; bytes without a row.
+std::int64_t default_vocab(const Space& space);
 
 // A preset ("brainformer-nano") or a file.
 Space load_space(const std::string& name_or_file, const LayerTypes& types);

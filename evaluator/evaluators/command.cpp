@@ -39,8 +39,7 @@ class Command : public Evaluator {
  public:
   explicit Command(const EvaluatorOptions& options) : options_(options) {
     MOEBIUS_CHECK(options.catalog != nullptr, "[command] needs a catalog");
-    if (options.command.empty())
-      bad_input("--command", "missing", "a shell command, run once for each trial");
+    if (options.command.empty()) bad_input("--command", "is required with --evaluator command");
     if (options_.directory.empty()) options_.directory = "runs/trials";
     if (options_.vocab == 0) options_.vocab = kVocab;
   }

@@ -32,6 +32,11 @@ class Proxy : public Evaluator {
 
   std::int64_t vocab() const override { return vocab_; }
   std::string data_hash() const override { return corpus_->hash(); }
+  std::string precision() const override {
+    const BackendPlugin& plugin = options_.catalog->backends.get(options_.backend);
+    const Dtype operand = plugin.make(learner_options(0).backend_options)->operand();
+    return operand == Dtype::BF16 ? "bf16" : "fp32";
+  }
   void check(const Recipe& recipe) const override {
     check_windows(*corpus_, Split::Train, recipe.batch, recipe.seq);
     check_windows(*corpus_, Split::Validation, recipe.batch, recipe.seq);
@@ -70,7 +75,7 @@ class Proxy : public Evaluator {
 Proxy::Proxy(const EvaluatorOptions& options) : options_(options) {
   MOEBIUS_CHECK(options.catalog != nullptr, "[proxy] needs a catalog");
   if (options.data.empty())
-    bad_input("--data", "missing", "a text file, JSONL, a directory, a .bin or builtin");
+    bad_input("--data", "is required", "a text file, a directory, a .bin, or builtin");
   corpus_ = Corpus::open(options.data, options.tokenizer);
   vocab_ = std::max(options.vocab, corpus_->vocab());
   if (options.vocab > 0 && options.vocab < corpus_->vocab())

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <cmath>
 #include <deque>
 #include <memory>
 
@@ -30,6 +31,43 @@ std::string shown(const std::string& text) {
   return text.size() > 80 ? text.substr(0, 77) + "..." : text;
 }
 
+std::int64_t integer_in(const std::string& where, const std::string& word, std::int64_t low,
+                        std::int64_t high) {
+  std::int64_t number = 0;
+  if (!parse_number(word, number) || number < low || number > high)
+    bad_input(where, "must be an integer", fmt::format("{}..{}", low, high), shown(word));
+  return number;
+}
+
+double number_in(const std::string& where, const std::string& word, double low, double high) {
+  double number = 0;
+  if (!parse_number(word, number) || !(number >= low && number <= high))
+    bad_input(where, "must be a number", shortest(low) + ".." + shortest(high), shown(word));
+  return number;
+}
+
+const std::string& one_of(const std::string& where, const std::string& word,
+                          const std::vector<std::string>& allowed) {
+  if (std::find(allowed.begin(), allowed.end(), word) == allowed.end())
+    bad_input(where, unknown_name("not one of the choices", word, allowed), join(allowed, ", "),
+              shown(word));
+  return word;
+}
+
+Value field_value(const std::string& where, const std::string& word, const Field& field) {
+  switch (field.kind) {
+    case Field::Kind::Integer:
+      return integer_in(where, word, std::llround(field.low), std::llround(field.high));
+    case Field::Kind::Number:
+      return number_in(where, word, field.low, field.high);
+    case Field::Kind::Choice:
+      return one_of(where, word, field.choices);
+    case Field::Kind::Text:
+      return word;
+  }
+  return word;
+}
+
 // One command or subcommand. CLI11 only cuts the words into options and values; whether a value is
 // good is judged here, so that every complaint has the house form.
 class CliArgs : public Args {
@@ -50,25 +88,29 @@ class CliArgs : public Args {
 
   void option(const std::string& name, std::int64_t& value, std::int64_t low, std::int64_t high,
               const std::string& help) override {
-    const std::string allowed = fmt::format("{}..{}", low, high);
     add(name, "N", help, value < low || value > high ? "" : std::to_string(value),
-        [&value, low, high, allowed](const std::string& where, const std::string& word) {
-          std::int64_t number = 0;
-          if (!parse_number(word, number) || number < low || number > high)
-            bad_input(where, "must be an integer", allowed, shown(word));
-          value = number;
+        [&value, low, high](const std::string& where, const std::string& word) {
+          value = integer_in(where, word, low, high);
         });
   }
 
   void option(const std::string& name, double& value, double low, double high,
               const std::string& help) override {
-    const std::string allowed = shortest(low) + ".." + shortest(high);
     add(name, "X", help, value >= low && value <= high ? shortest(value) : "",
-        [&value, low, high, allowed](const std::string& where, const std::string& word) {
-          double number = 0;
-          if (!parse_number(word, number) || !(number >= low && number <= high))
-            bad_input(where, "must be a number", allowed, shown(word));
-          value = number;
+        [&value, low, high](const std::string& where, const std::string& word) {
+          value = number_in(where, word, low, high);
+        });
+  }
+
+  void option(const std::string& name, const Field& field,
+              std::function<void(const Value&)> take) override {
+    const std::string kind = field.kind == Field::Kind::Integer  ? "N"
+                             : field.kind == Field::Kind::Number ? "X"
+                             : field.kind == Field::Kind::Choice ? join(field.choices, "|")
+                                                                 : "TEXT";
+    add(name, kind, field.help, field.fallback.empty() ? "" : value_text(field.fallback.front()),
+        [field, take](const std::string& where, const std::string& word) {
+          take(field_value(where, word, field));
         });
   }
 
@@ -83,10 +125,7 @@ class CliArgs : public Args {
               const std::string& help) override {
     add(name, join(allowed, "|"), help, value,
         [&value, allowed](const std::string& where, const std::string& word) {
-          if (std::find(allowed.begin(), allowed.end(), word) == allowed.end())
-            bad_input(where, unknown_name("not one of the choices", word, allowed),
-                      join(allowed, ", "), shown(word));
-          value = word;
+          value = one_of(where, word, allowed);
         });
   }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "space/base/registry.h"
+#include "space/layer_type.h"
 
 namespace moebius {
 
@@ -28,6 +29,10 @@ class Args {
                       const std::string& help) = 0;  // repeatable
   virtual void choice(const std::string& name, std::string& value,
                       const std::vector<std::string>& allowed, const std::string& help) = 0;
+  // An option that a field describes: its kind, range, choices, help and default. `take` gets the
+  // value when the option is given.
+  virtual void option(const std::string& name, const Field& field,
+                      std::function<void(const Value&)> take) = 0;
   virtual void flag(const std::string& name, bool& value, const std::string& help) = 0;
   virtual void positional(const std::string& name, std::string& value, bool required,
                           const std::string& help) = 0;

@@ -4,11 +4,6 @@
 namespace moebius {
 namespace {
 
-struct Options {
-  StudyRequest request;
-  std::int64_t trials = 0;
-};
-
 Json description(const Session& session, const Trial& trial, const Candidate& candidate) {
   return {{"study", session.db().study},
           {"trial", trial.number},
@@ -21,16 +16,11 @@ Json description(const Session& session, const Trial& trial, const Candidate& ca
           {"seed", candidate.seed}};
 }
 
-// A study named by --space is made (or found with equal settings); without, an existing one.
-std::unique_ptr<Session> session_of(Options options) {
-  StudyRequest& request = options.request;
-  if (request.space.empty()) return Session::reopen(request.db, request.data, true, options.trials);
-  if (options.trials > 0) request.trials = options.trials;
-  return Session::open(request);
-}
-
-int run(const Options& options) {
-  const std::unique_ptr<Session> session = session_of(options);
+int run(const SessionRequest& request) {
+  // A study named by --space is made, or found; without, an existing one.
+  const std::unique_ptr<Session> session =
+      request.space.empty() ? Session::reopen(request.db, request.data, request.study, true)
+                            : Session::open(request);
   bool wait = false;
   const std::optional<Trial> trial = session->study().ask(wait);
   if (trial) {
@@ -48,29 +38,21 @@ int run(const Options& options) {
 Command commands_ask() {
   return {"claims the next trial of a study and prints it as JSON, for a trainer of your own",
           [](Args& args) -> std::function<int()> {
-            auto options = std::make_shared<Options>();
-            StudyRequest& request = options->request;
-            request.space.clear();
-            request.evaluator = "external";
-            request.service = true;
+            auto request = std::make_shared<SessionRequest>();
+            StudyRequest& study = request->study;
+            study.elsewhere = true;
             args.example("moebius ask --space brainformer-nano --budget 300ktok --study mine");
             args.example("moebius ask --study mine");
             args.example("moebius tell 0 --study mine --loss 2.31");
-            describe(args, request.db);
-            args.option("--space NAME|FILE", request.space, "makes the study (first use)");
-            args.option("--budget BUDGET", request.budget, "of each trial (first use)");
-            args.option("--trials N", options->trials, 1, 1'000'000,
-                        "search trials of the study; 100 when made without");
-            args.option("--seed N", request.seed, 0, std::int64_t{1} << 62, "first use");
-            args.choice("--sampler", request.sampler, samplers().names(), "first use");
-            args.option("--lag N", request.lag, 1, 1024, "first use");
-            args.option("--vocab N", request.data.vocab, 1, 1 << 24,
-                        "of your trainer, for costs (first use); the scale row's when left out");
-            args.option("--baseline BLOCK", request.baselines,
-                        "instead of the space's (first use)");
-            args.option("--seed-from BLOCK", request.seed_from, "to try first (first use)");
-            describe(args, request.recipe);
-            return [options] { return run(*options); };
+            describe(args, request->db);
+            args.option("--space NAME|FILE", request->space, "makes the study (first use)");
+            describe_study(args, study.given,
+                           {"evaluator", "command", "timeout", "backend", "gate_margin"});
+            args.option("--sampler-option NAME=VALUE", study.sampler_options, sampler_help());
+            args.option("--baseline BLOCK", study.baselines, "instead of the space's (first use)");
+            args.option("--seed-from BLOCK", request->seed_from, "to try first (first use)");
+            describe_recipe(args, study.recipe);
+            return [request] { return run(*request); };
           }};
 }
 

@@ -73,9 +73,9 @@ int run_roofline(const RooflineOptions& options) {
 }
 
 struct StepOptions {
-  std::string model;
+  std::string model, backend = "cpu";
   std::int64_t threads = 1, steps = 5, vocab = 0;
-  RecipeOptions recipe;
+  Fields recipe;
   bool json = false, roofline = false;
 };
 
@@ -122,13 +122,14 @@ ExpertWork expert_work(const Spec& spec, const Recipe& recipe, std::int64_t voca
 
 int run_step(const StepOptions& options) {
   const Block block = load_block(options.model);
-  const Recipe recipe = apply(options.recipe, block.recipe);
+  const Recipe recipe = changed(block.recipe, options.recipe);
   check_recipe(recipe);
   const std::int64_t vocab = options.vocab > 0         ? options.vocab
                              : block.scale.has_value() ? block.scale->vocab
                                                        : 256;
   const int threads = static_cast<int>(options.threads);
   LearnerOptions with;
+  with.backend = options.backend;
   with.backend_options = {recipe.precision, threads};
   Learner learner(block.spec, recipe, vocab, with, builtin_catalog());
   const auto tokens = static_cast<std::size_t>(recipe.tokens());
@@ -244,7 +245,8 @@ Run describe_step(Args& args) {
   args.option("--vocab V", options->vocab, 1, 1 << 24, "tokens known; the scale's when left out");
   args.flag("--json", options->json, "one JSON line");
   args.flag("--roofline", options->roofline, "measure the machine, too, and compare");
-  describe(args, options->recipe);
+  describe_backend(args, options->backend);
+  describe_recipe(args, options->recipe);
   return [options] { return run_step(*options); };
 }
 

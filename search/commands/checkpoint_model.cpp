@@ -48,16 +48,14 @@ std::string metadata_of(const SafetensorsFile& file, const std::string& path,
 
 }  // namespace
 
-CheckpointModel load_model(const std::string& what, DbOptions db, int threads, bool alone) {
+CheckpointModel load_model(const std::string& what, DbOptions db, const std::string& backend,
+                           int threads, bool alone) {
   CheckpointModel model;
   model.path = weights_path(what, db);
   const SafetensorsFile file(model.path);
   const auto entry = [&](const std::string& key) { return metadata_of(file, model.path, key); };
   model.spec = read_spec(parse_json(entry("block"), model.path), model.path, layer_types());
-  Problems problems(model.path);
-  const Json recipe = parse_json(entry("recipe"), model.path);
-  model.recipe = read_recipe(Reader(recipe, "/recipe", problems));
-  problems.raise();
+  model.recipe = read_recipe(parse_json(entry("recipe"), model.path), model.path);
   const std::string vocab = entry("vocab");
   std::from_chars(vocab.data(), vocab.data() + vocab.size(), model.vocab);
   if (model.vocab < 1) throw Error(Exit::Storage, model.path + ": vocabulary of '" + vocab + "'");
@@ -68,6 +66,7 @@ CheckpointModel load_model(const std::string& what, DbOptions db, int threads, b
     if (why_illegal(model.spec, layer_types(), single).empty()) model.recipe = single;
   }
   LearnerOptions options;
+  options.backend = backend;
   options.backend_options = {model.recipe.precision, threads};
   model.learner =
       std::make_unique<Learner>(model.spec, model.recipe, model.vocab, options, builtin_catalog());

@@ -22,6 +22,7 @@ struct CheckpointModel {
 // `what`: a weights file, the folder that train wrote, or the number of a trial whose weights are
 // kept (the best five of a study). `alone` asks for batches of one sequence where the block allows
 // it. Error(BadInput) naming what there is, Error(Storage) for a damaged file.
-CheckpointModel load_model(const std::string& what, DbOptions db, int threads, bool alone);
+CheckpointModel load_model(const std::string& what, DbOptions db, const std::string& backend,
+                           int threads, bool alone);
 
 }  // namespace moebius

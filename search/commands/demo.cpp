@@ -7,6 +7,7 @@
 #include "search/report/draw.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
+#include "space/judge.h"
 
 namespace moebius {
 namespace {
@@ -39,12 +40,13 @@ std::string free_study_name(const std::string& db) {
 double mean_step_ratio(const Space& space, const Recipe& recipe, std::int64_t vocab) {
   const LayerTypes& types = layer_types();
   const Cost gate = cost(space_baseline(space, kBaselines[0], types), types, recipe, vocab);
+  const Judge judge(space, types, recipe, vocab, gate);
   Rng rng(0);
   double sum = 0;
   int drawn = 0;
   for (int i = 0; i < 1000 && drawn < 32; ++i) {
     const Spec spec = space.resolve(space.sample(rng));
-    if (!why_infeasible(space, spec, gate, types, vocab).empty()) continue;
+    if (!judge.why_refused(spec).empty()) continue;
     sum += cost(spec, types, recipe, vocab).step_flops / gate.step_flops;
     ++drawn;
   }
@@ -77,30 +79,17 @@ Plan plan(const Options& options, const Space& space, const Recipe& recipe,
   return result;
 }
 
-StudyRequest request_of(const Options& options) {
-  StudyRequest request;
+SessionRequest request_of(const Options& options) {
+  SessionRequest request;
   request.db = {options.db, free_study_name(options.db)};
   request.space = kSpace;
   request.data.data = options.data;
   request.data.workers = options.workers;
-  request.recipe.eval_tokens = kEvalTokens;
-  request.trials = kSearchTrials;
-  request.baseline_seeds = kBaselineSeeds;
-  request.baselines = kBaselines;
-  request.seed = options.seed;
+  request.study.recipe["eval_tokens"] = kEvalTokens;
+  request.study.baselines = kBaselines;
+  request.study.given = {
+      {"trials", kSearchTrials}, {"baseline_seeds", kBaselineSeeds}, {"seed", options.seed}};
   return request;
-}
-
-// The demo as a search: what goes on with it after a stop.
-std::string as_search(const StudyRequest& request) {
-  std::string text = fmt::format(
-      "moebius search --space {} --data {} --db {} --study {} --trials {} --budget {} --seed {} "
-      "--baseline-seeds {} --eval-tokens {}",
-      request.space, shell_quoted(request.data.data), shell_quoted(request.db.db),
-      shell_quoted(request.db.study), request.trials, request.budget, request.seed,
-      request.baseline_seeds, kEvalTokens);
-  for (const std::string& baseline : request.baselines) text += " --baseline " + baseline;
-  return text;
 }
 
 const Trial* best_found(const Leaderboard& board) {
@@ -125,20 +114,21 @@ std::string export_best(Session& session, const History& history, const Trial& b
 }
 
 int run(const Options& options) {
-  StudyRequest request = request_of(options);
+  SessionRequest request = request_of(options);
   const Space space = load_space(kSpace, layer_types());
-  const Recipe recipe = apply(request.recipe, space.recipe());
+  const Recipe recipe = changed(space.recipe(), request.study.recipe);
   info("corpus: {}", options.data == "builtin" ? "the built-in generator" : options.data);
   info("measuring one training step ..");
   const Plan planned = plan(options, space, recipe, evaluator_options(request.data, recipe));
-  request.budget = planned.budget;
+  request.study.given["budget"] = planned.budget;
   info("a step of the {} baseline takes {}: {} each, {} in all", kBaselines[0],
        seconds_text(planned.step_seconds), planned.budget, seconds_text(options.seconds));
 
   const std::unique_ptr<Session> session = Session::open(request);
-  if (const int code = session->run(as_search(request)); code != 0) return code;
+  const std::string go_on = "moebius search" + flags(request.db);
+  if (const int code = session->run(go_on); code != 0) return code;
   repeat_best(*session);
-  if (const int code = session->run(as_search(request)); code != 0) return code;
+  if (const int code = session->run(go_on); code != 0) return code;
 
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history);

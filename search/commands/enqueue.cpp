@@ -12,7 +12,9 @@ struct Options {
 int run(const Options& options) {
   std::vector<Spec> specs;
   for (const std::string& name : options.blocks) specs.push_back(load_block(name).spec);
-  const std::unique_ptr<Session> session = Session::reopen(options.db, {}, true, -1);
+  StudyRequest request;
+  request.elsewhere = true;
+  const std::unique_ptr<Session> session = Session::reopen(options.db, {}, request, false);
   const std::vector<std::int64_t> numbers = session->study().add(specs, TrialRole::Search, -1, 1);
   for (std::size_t i = 0; i < numbers.size(); ++i)
     print_out(fmt::format("{}: trial {}\n", printable(options.blocks[i]), numbers[i]));

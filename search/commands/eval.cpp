@@ -11,14 +11,14 @@ namespace {
 
 struct Options {
   DbOptions db;
-  std::string checkpoint, data, tokenizer;
+  std::string checkpoint, data, tokenizer, backend = "cpu";
   std::int64_t threads = 1, tokens = 0;
   bool final = false, json = false;
 };
 
 int run(const Options& options) {
-  CheckpointModel model =
-      load_model(options.checkpoint, options.db, static_cast<int>(options.threads), false);
+  CheckpointModel model = load_model(options.checkpoint, options.db, options.backend,
+                                     static_cast<int>(options.threads), false);
   const bool tokenized = options.data == "builtin" || options.data.ends_with(".bin");
   const std::shared_ptr<const Corpus> corpus =
       Corpus::open(options.data, tokenized ? options.tokenizer
@@ -74,6 +74,7 @@ Command commands_eval() {
         args.option("--tokens N", options->tokens, 1, std::int64_t{1} << 40,
                     "at most; the recipe's eval_tokens when left out");
         args.option("--threads N", options->threads, 1, 256, "threads");
+        describe_backend(args, options->backend);
         args.flag("--json", options->json, "as JSON");
         describe(args, options->db);
         return [options] { return run(*options); };

@@ -62,7 +62,7 @@ Table noise_table(const Leaderboard& board, const std::vector<std::string>& hash
 }
 
 int run(const Options& options) {
-  const std::unique_ptr<Session> session = Session::reopen(options.db, options.data, false, -1);
+  const std::unique_ptr<Session> session = Session::reopen(options.db, options.data, {}, false);
   std::vector<std::string> hashes;
   {
     const History history = session->study().history();

@@ -5,6 +5,9 @@
 #include <filesystem>
 
 #include "model/schedule.h"
+#include "search/samplers/sampler.h"
+#include "search/study/config.h"
+#include "search/study/plugin_options.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 
@@ -39,10 +42,36 @@ Json block_document(const std::string& file, Json& provenance) {
 
 Recipe file_recipe(const Json& provenance, const std::string& file) {
   if (!provenance.is_object() || !provenance.contains("recipe")) return Recipe();
-  Problems problems(file);
-  const Recipe recipe = read_recipe(Reader(provenance["recipe"], "/provenance/recipe", problems));
-  problems.raise();
-  return recipe;
+  return read_recipe(provenance["recipe"], file + ":/provenance");
+}
+
+// "micro_batch" -> "--micro-batch"
+std::string flag_of(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
+}
+
+template <class T>
+Field::Kind kind_of(const T&, const std::vector<std::string>& words) {
+  if constexpr (std::same_as<T, std::int64_t>) return Field::Kind::Integer;
+  if constexpr (std::same_as<T, std::string> || std::same_as<T, Budget>)
+    return words.empty() ? Field::Kind::Text : Field::Kind::Choice;
+  return Field::Kind::Number;
+}
+
+// What help shows: the value a study has without the option, where that is one.
+std::optional<Value> shown_default(const Field& field, std::int64_t value) {
+  const auto number = static_cast<double>(value);
+  return number < field.low || number > field.high ? std::nullopt : std::optional<Value>(value);
+}
+std::optional<Value> shown_default(const Field&, double value) { return value; }
+std::optional<Value> shown_default(const Field&, const std::string& value) {
+  return value.empty() ? std::nullopt : std::optional<Value>(value);
+}
+std::optional<Value> shown_default(const Field&, const Budget& value) { return to_string(value); }
+template <class List>
+std::optional<Value> shown_default(const Field&, const List&) {
+  return std::nullopt;
 }
 
 }  // namespace
@@ -59,11 +88,14 @@ std::string flags(const DbOptions& options) {
   return text;
 }
 
+bool database_exists(const DbOptions& options) {
+  return is_memory(options.db) || std::filesystem::exists(path_of(options.db));
+}
+
 std::unique_ptr<ResultsDb> open_existing(const DbOptions& options, OpenMode mode) {
-  const std::string path = path_of(options.db);
-  if (!is_memory(options.db) && !std::filesystem::exists(path))
+  if (!database_exists(options))
     bad_input("--db", "there is no database; make one with 'moebius search' or 'moebius demo'", "",
-              path);
+              path_of(options.db));
   return open_db(options.db, mode);
 }
 
@@ -120,6 +152,7 @@ EvaluatorOptions evaluator_options(const DataOptions& options, const Recipe& rec
   result.vocab = options.vocab;
   result.threads = static_cast<int>(options.threads);
   result.precision = recipe.precision;
+  result.backend = options.backend;
   result.catalog = &builtin_catalog();
   if (!options.memory.empty() &&
       (!parse_bytes(options.memory, result.memory_limit) || result.memory_limit <= 0))
@@ -127,53 +160,47 @@ EvaluatorOptions evaluator_options(const DataOptions& options, const Recipe& rec
   return result;
 }
 
-void describe(Args& args, RecipeOptions& options) {
-  args.option("--batch N", options.batch, 1, 1 << 16, "recipe: sequences of one step");
-  args.option("--seq N", options.seq, 2, 1 << 16, "recipe: tokens of one sequence");
-  args.option("--micro-batch N", options.micro_batch, 1, 1 << 16,
-              "recipe: sequences of one forward and backward pass");
-  args.choice("--optimizer", options.optimizer, builtin_catalog().optimizers.names(),
-              "recipe: optimizer");
-  args.option("--lr X", options.lr, 1e-9, 10, "recipe: learning rate, of every family");
-  args.choice("--schedule", options.schedule, schedule_names(), "recipe: learning-rate schedule");
-  args.option("--warmup X", options.warmup, 0, 1, "recipe: fraction of the budget");
-  args.option("--decay X", options.decay, 0, 1, "recipe: fraction of the budget");
-  args.option("--weight-decay X", options.weight_decay, 0, 10, "recipe: decoupled weight decay");
-  args.option("--clip X", options.clip, 0, 1e6, "recipe: gradient norm; 0 = off");
-  args.option("--aux X", options.aux, 0, 10, "recipe: weight of the load-balance loss");
-  args.option("--z X", options.z, 0, 10, "recipe: weight of the router z-loss");
-  args.option("--eval-tokens N", options.eval_tokens, 1, std::int64_t{1} << 40,
-              "recipe: tokens of the final evaluation");
-  args.choice("--precision", options.precision, {"auto", "fp32", "bf16"},
-              "recipe: precision of products");
+void describe_backend(Args& args, std::string& backend) {
+  args.choice("--backend", backend, builtin_catalog().backends.names(), "what computes");
 }
 
-Recipe apply(const RecipeOptions& options, Recipe base) {
-  const auto replace = [](auto& field, const auto& value, bool given) {
-    if (given) field = value;
-  };
-  const bool whole = base.micro_batch == base.batch;
-  replace(base.batch, options.batch, options.batch > 0);
-  replace(base.seq, options.seq, options.seq > 0);
-  if (whole || base.batch % base.micro_batch != 0) base.micro_batch = base.batch;
-  replace(base.micro_batch, options.micro_batch, options.micro_batch > 0);
-  replace(base.eval_tokens, options.eval_tokens, options.eval_tokens > 0);
-  replace(base.optimizer, options.optimizer, !options.optimizer.empty());
-  replace(base.schedule, options.schedule, !options.schedule.empty());
-  replace(base.precision, options.precision, !options.precision.empty());
-  replace(base.warmup, options.warmup, options.warmup >= 0);
-  replace(base.decay, options.decay, options.decay >= 0);
-  replace(base.weight_decay, options.weight_decay, options.weight_decay >= 0);
-  replace(base.clip, options.clip, options.clip >= 0);
-  replace(base.aux, options.aux, options.aux >= 0);
-  replace(base.z, options.z, options.z >= 0);
-  for (auto& rate : base.lr) replace(rate.second, options.lr, options.lr > 0);
-  // The reader checks what fields promise each other (micro_batch divides batch, known names).
-  const Json document = to_json(base);
-  Problems problems("recipe");
-  const Recipe checked = read_recipe(Reader(document, "", problems));
-  problems.raise();
-  return checked;
+void describe_recipe(Args& args, Fields& given) {
+  const Recipe any;
+  for_each_field(any, [&](const RecipeField& field, const auto& value) {
+    Field described{.name = field.key, .low = field.low, .high = field.high};
+    described.help = "recipe: " + field.help;
+    described.choices = field.words;
+    if (field.key == "optimizer") described.choices = builtin_catalog().optimizers.names();
+    if (field.key == "schedule") described.choices = schedule_names();
+    described.kind = kind_of(value, described.choices);
+    const char* word = described.kind == Field::Kind::Integer  ? " N"
+                       : described.kind == Field::Kind::Number ? " X"
+                                                               : "";
+    args.option(flag_of(field.key) + word, described,
+                [&given, key = field.key](const Value& typed) { given[key] = typed; });
+  });
+}
+
+void describe_study(Args& args, Fields& given, const std::vector<std::string>& without) {
+  const StudyConfig fresh;
+  for_each_field(fresh, [&](const ConfigField& field, const auto& value) {
+    if (field.help.empty() || std::find(without.begin(), without.end(), field.key) != without.end())
+      return;
+    Field described{.name = field.key, .low = field.low, .high = field.high, .help = field.help};
+    if (field.words != nullptr) described.choices = field.words();
+    described.kind = kind_of(value, described.choices);
+    if (const std::optional<Value> initial = shown_default(described, value))
+      described.fallback = {*initial};
+    args.option(field.option, described,
+                [&given, key = field.key](const Value& typed) { given[key] = typed; });
+  });
+}
+
+std::string sampler_help() {
+  std::vector<std::string> parts;
+  for (const auto& [name, plugin] : samplers())
+    if (!plugin.options.empty()) parts.push_back(name + ": " + describe_fields(plugin.options));
+  return "an option of the sampler; " + join(parts, "; ");
 }
 
 Block load_block(const std::string& name_or_file) {

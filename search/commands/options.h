@@ -23,6 +23,7 @@ struct DbOptions {
 void describe(Args& args, DbOptions& options);
 // " --db r.db --study first": what the next command to type needs; the default is left out.
 std::string flags(const DbOptions& options);
+bool database_exists(const DbOptions& options);
 // Opens for reading and settles options.study: the one named, or the newest (said on stderr when
 // there are several). Error(BadInput) naming those there are.
 std::unique_ptr<ResultsDb> open_existing(const DbOptions& options, OpenMode mode);
@@ -35,7 +36,7 @@ std::string files_of(const DbOptions& options);
 
 // --data, --tokenizer, --threads, --memory
 struct DataOptions {
-  std::string data, tokenizer, memory;
+  std::string data, tokenizer, memory, backend = "cpu";
   std::int64_t threads = 1, vocab = 0;
   std::int64_t workers = 1;  // trials at the same time
 };
@@ -43,15 +44,16 @@ void describe(Args& args, DataOptions& options);
 // These and --workers.
 void describe_parallel(Args& args, DataOptions& options);
 EvaluatorOptions evaluator_options(const DataOptions& options, const Recipe& recipe);
+// --backend; "cpu" when left out.
+void describe_backend(Args& args, std::string& backend);
 
-// --lr, --batch and the other fields of a recipe; only those given replace the base's.
-struct RecipeOptions {
-  double lr = -1, warmup = -1, decay = -1, weight_decay = -1, clip = -1, aux = -1, z = -1;
-  std::int64_t batch = 0, seq = 0, micro_batch = 0, eval_tokens = 0;
-  std::string optimizer, schedule, precision;
-};
-void describe(Args& args, RecipeOptions& options);
-Recipe apply(const RecipeOptions& options, Recipe base);
+// --lr, --batch and the other fields of a recipe: those given, by key.
+void describe_recipe(Args& args, Fields& given);
+// The fields of a study that have an option, but for those in `without`: those given, by key.
+void describe_study(Args& args, Fields& given, const std::vector<std::string>& without = {});
+
+// Of --sampler-option: what each sampler takes.
+std::string sampler_help();
 
 // A block that a user names: a baseline ("glam-nano"), or a moebius.block/1 file as export writes
 // it, or the folder that train wrote.

@@ -14,7 +14,7 @@ namespace {
 
 struct Options {
   DbOptions db;
-  std::string checkpoint, prompt, tokenizer;
+  std::string checkpoint, prompt, tokenizer, backend = "cpu";
   std::int64_t tokens = 200, seed = 1, threads = 1;
   double temperature = 1;
 };
@@ -75,8 +75,8 @@ std::string shown(const std::string& text) {
 }
 
 int run(const Options& options) {
-  CheckpointModel model =
-      load_model(options.checkpoint, options.db, static_cast<int>(options.threads), true);
+  CheckpointModel model = load_model(options.checkpoint, options.db, options.backend,
+                                     static_cast<int>(options.threads), true);
   const std::shared_ptr<const Tokenizer> tokenizer =
       open_tokenizer(tokenizer_of(model.tokenizer, options.tokenizer));
   const std::int64_t vocab = tokenizer->vocab();
@@ -106,6 +106,7 @@ Command commands_sample() {
             args.option("--seed N", options->seed, 0, std::int64_t{1} << 62, "of the draws");
             args.option("--tokenizer FILE", options->tokenizer, "the model's own when left out");
             args.option("--threads N", options->threads, 1, 256, "threads");
+            describe_backend(args, options->backend);
             describe(args, options->db);
             return [options] { return run(*options); };
           }};

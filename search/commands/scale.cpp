@@ -38,10 +38,7 @@ std::vector<std::string> head_rules() {
 }
 
 Recipe recipe_of(const StudyRow& study) {
-  Problems problems("study " + study.settings.name);
-  const Recipe recipe = read_recipe(Reader(study.settings.recipe, "/recipe", problems));
-  problems.raise();
-  return recipe;
+  return read_recipe(study.settings.recipe, "study " + study.settings.name);
 }
 
 Table plan_table(const std::vector<ScaledBlock>& blocks, std::int64_t limit) {
@@ -101,6 +98,9 @@ int run(Options& options) {
     study = pick_study(*results, options.db);
     const Space space =
         Space::read(study.settings.space, "study " + study.settings.name, layer_types());
+    if (space.scale().empty())
+      bad_input("--study", "its space has no key /scale, the size that blocks are scaled from", "",
+                study.settings.name);
     ScaleRequest request;
     request.to = target.name;
     request.top = options.top;

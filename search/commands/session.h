@@ -8,38 +8,36 @@
 #include "search/commands/options.h"
 #include "search/report/leaderboard.h"
 #include "search/scaling/scaling.h"
+#include "search/study/factory.h"
 #include "search/study/study.h"
 
 namespace moebius {
 
-// What a new study is made of; --seed-from and --baseline take block files or names.
-struct StudyRequest {
+// What a command asks of a study.
+struct SessionRequest {
   DbOptions db;
-  std::string space = "brainformer-nano";
-  std::string evaluator = "proxy", command, sampler = "evolution", budget = "20s";
   DataOptions data;
-  RecipeOptions recipe;
-  std::int64_t trials = 100, seed = 1, lag = 4, baseline_seeds = 1;
-  double gate_margin = 0.02;
-  std::vector<std::string> seed_from, baselines;
-  bool service = false;  // ask: judged elsewhere, nothing runs here
+  StudyRequest study;
+  std::vector<std::string> seed_from;  // blocks or files to try first
+  std::string space;  // preset or file; "" = the study's, brainformer-nano for a new one
 };
 
-// A study with all that it needs to run: database, space, evaluator.
+// A study with all that it needs to run: database, configuration, evaluator.
 class Session {
  public:
-  // Creates the study or resumes it; nothing is written when the input is bad.
-  static std::unique_ptr<Session> open(const StudyRequest& request);
-  // An existing study as it was made. `data` replaces what the study recorded where it says
-  // something. `trials`: search trials wanted; -1 = those there are (to add others), 0 = those the
-  // study was made with.
-  static std::unique_ptr<Session> reopen(DbOptions db, const DataOptions& data, bool service,
-                                         std::int64_t trials);
+  // Makes the study, or resumes it from itself: what is not said comes from it. Nothing is written
+  // when the input is bad.
+  static std::unique_ptr<Session> open(const SessionRequest& request);
+  // A study that is there. With `proposes` it wants the search trials that it was made with, or
+  // those of the request; without, those there are, to add others.
+  static std::unique_ptr<Session> reopen(const DbOptions& db, const DataOptions& data,
+                                         StudyRequest request, bool proposes);
   // A study of its own, named `name`, for `blocks` at another size, judged like the trials of
   // `row`: those without a trial are its baselines, the others get the role Scaled. When there is
   // such a study already it keeps its baselines and gets the blocks that it lacks.
-  static std::unique_ptr<Session> scaled(DbOptions db, const StudyRow& row, const DataOptions& data,
-                                         const std::string& name, const std::string& budget,
+  static std::unique_ptr<Session> scaled(const DbOptions& db, const StudyRow& row,
+                                         const DataOptions& data, const std::string& name,
+                                         const std::string& budget,
                                          const std::vector<ScaledBlock>& blocks);
 
   // Runs what is open to its end or until a signal: progress on stderr. The exit code: 0, 4 when
@@ -48,26 +46,18 @@ class Session {
   int run(const std::string& resume = "");
 
   Study& study() { return *study_; }
-  const Space& space() const { return *space_; }
-  const Recipe& recipe() const { return recipe_; }
+  const StudyConfig& config() const { return study_->config(); }
   const DbOptions& db() const { return db_; }
-  std::int64_t vocab() const { return vocab_; }
 
  private:
-  Session() = default;
-  void take_workers(const DataOptions& data, std::int64_t lag);
-  void make_evaluator(const std::string& name, EvaluatorOptions options);
-  void make_study(StudyOptions options);
-  std::string forecast() const;
-  std::string why_no_step_time(const History& history) const;
+  Session(const DbOptions& db, const DataOptions& data) : db_(db), data_(data) {}
+  EvaluatorOptions resources() const;
+  void start(MadeStudy made, const Json& provenance, bool service);
+  std::string forecast_line() const;
 
   DbOptions db_;
-  std::optional<Space> space_;
-  Recipe recipe_;
-  StudyOptions options_;
-  std::int64_t vocab_ = 0, workers_ = 1;
+  DataOptions data_;
   std::unique_ptr<Evaluator> evaluator_;  // null: judged elsewhere
-  EvaluatorOptions evaluator_options_;
   std::unique_ptr<ResultsDb> results_;
   std::unique_ptr<Study> study_;
 };

@@ -5,6 +5,7 @@
 #include "search/commands/listing.h"
 #include "search/commands/options.h"
 #include "search/report/draw.h"
+#include "search/study/proposal.h"
 #include "space/base/units.h"
 #include "space/resources.h"
 
@@ -46,21 +47,37 @@ Run describe_show(Args& args) {
   };
 }
 
+struct CheckOptions {
+  std::string space;
+  std::int64_t vocab = 0;
+};
+
+// The same judgement as a search that is started with the space; and of each choice alone.
+int run_check(const CheckOptions& options) {
+  constexpr int kDraws = 2000;  // for a choice
+  StudyConfig config;
+  config.space = load_space(options.space, layer_types());
+  config.recipe = config.space.recipe();
+  check_recipe(config.recipe);
+  config.vocab = options.vocab > 0 ? options.vocab : default_vocab(config.space);
+  config.baselines = space_baselines(config.space, layer_types());
+  check_study(config, layer_types());
+  const SpaceSize size = config.space.size();
+  print_out(fmt::format("{}: sound; {} points, {} blocks; baselines {}\n", config.space.name(),
+                        exact_text(size.points), exact_text(size.distinct),
+                        join(config.space.baselines(), ", ")));
+  for (const Judge::Never& never : judge_of(config, layer_types()).never_occurring(kDraws))
+    print_out(fmt::format("{} ({}) never occurs in {} draws: {}\n", never.pointer,
+                          printable(never.value), kDraws, never.why));
+  return 0;
+}
+
 Run describe_check(Args& args) {
-  auto name = std::make_shared<std::string>();
-  args.positional("SPACE", *name, true, "a preset or a file");
-  return [name] {
-    const Space space = load_space(*name, layer_types());
-    const std::vector<std::string> baselines = space.baselines();
-    check_recipe(space.recipe());
-    for (const std::string& name_or_file : baselines)
-      space_baseline(space, name_or_file, layer_types());
-    const SpaceSize size = space.size();
-    print_out(fmt::format("{}: sound; {} points, {} blocks; baselines {}\n", space.name(),
-                          exact_text(size.points), exact_text(size.distinct),
-                          join(baselines, ", ")));
-    return 0;
-  };
+  auto options = std::make_shared<CheckOptions>();
+  args.positional("SPACE", options->space, true, "a preset or a file");
+  args.option("--vocab N", options->vocab, 1, 1 << 24,
+              "vocabulary; of the scale row when left out");
+  return [options] { return run_check(*options); };
 }
 
 Run describe_size(Args& args) {
@@ -93,11 +110,12 @@ struct SampleOptions {
 int run_sample(const SampleOptions& options) {
   const Space space = load_space(options.space, layer_types());
   const LayerTypes& types = layer_types();
-  const Scale row = scale(space.scale());
-  const std::int64_t vocab = options.vocab > 0 ? options.vocab : row.vocab;
-  Cost base;
+  const std::int64_t vocab = options.vocab > 0 ? options.vocab : default_vocab(space);
+  std::optional<Cost> baseline;
   if (!space.baselines().empty())
-    base = cost(space_baseline(space, space.baselines()[0], types), types, space.recipe(), vocab);
+    baseline =
+        cost(space_baseline(space, space.baselines()[0], types), types, space.recipe(), vocab);
+  const Judge judge(space, types, space.recipe(), vocab, baseline);
   Rng rng(static_cast<std::uint64_t>(options.seed));
   constexpr std::int64_t kDraws = 100'000;
   std::int64_t draws = 0, found = 0;
@@ -105,7 +123,7 @@ int run_sample(const SampleOptions& options) {
   while (found < options.count && draws < kDraws) {
     ++draws;
     const Spec spec = space.resolve(space.sample(rng));
-    last = why_infeasible(space, spec, base, types, vocab);
+    last = judge.why_refused(spec);
     if (!last.empty()) continue;
     ++found;
     if (options.json) {

@@ -47,7 +47,7 @@ Outcome outcome_of(const Options& options, const Spec& spec, const Session& sess
               options.ending);
   outcome.message = options.message;
   Measurement& measurement = outcome.measurement;
-  const Cost each = cost(spec, layer_types(), session.recipe(), session.vocab());
+  const Cost each = cost(spec, layer_types(), session.config().recipe, session.config().vocab);
   put_cost(each, measurement);
   if (options.steps > 0) put_training(each, options.steps, measurement);
   measurement.loss = options.loss;
@@ -61,7 +61,9 @@ Outcome outcome_of(const Options& options, const Spec& spec, const Session& sess
 }
 
 int run(const Options& options) {
-  const std::unique_ptr<Session> session = Session::reopen(options.db, {}, true, -1);
+  StudyRequest request;
+  request.elsewhere = true;
+  const std::unique_ptr<Session> session = Session::reopen(options.db, {}, request, false);
   const History history = session->study().history();
   const Trial& trial = pick_trial(history, options.trial);
   if (trial.state != TrialState::Running)

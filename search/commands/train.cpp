@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::string block, out, budget, tokens, iso_flops;
   DataOptions data;
-  RecipeOptions recipe;
+  Fields recipe;
   std::int64_t steps = 0, seed = 1;
   double checkpoint_every = 300;
   bool no_weights = false;
@@ -132,7 +132,7 @@ void match_flops(Block& block, const std::string& like, const Recipe& recipe) {
 int run(const Options& options) {
   Block block = load_block(options.block);
   Candidate candidate;
-  candidate.recipe = apply(options.recipe, block.recipe);
+  candidate.recipe = changed(block.recipe, options.recipe);
   match_flops(block, options.iso_flops, candidate.recipe);
   candidate.spec = block.spec;
   candidate.budget = budget_of(options);
@@ -205,7 +205,8 @@ Command commands_train() {
         args.option("--checkpoint-every SECONDS", options->checkpoint_every, 0, 1e9,
                     "of training, from one checkpoint to resume from to the next");
         args.flag("--no-weights", options->no_weights, "keep no model.safetensors");
-        describe(args, options->recipe);
+        describe_backend(args, options->data.backend);
+        describe_recipe(args, options->recipe);
         return [options] { return run(*options); };
       }};
 }

@@ -45,9 +45,7 @@ ExportSubject export_subject(const StudyRow& study, const History& history, cons
   const Measurement& measured = trial.outcome->measurement;
   ExportSubject subject;
   subject.spec = trial.spec;
-  Problems problems("study " + study.settings.name);
-  subject.recipe = read_recipe(Reader(study.settings.recipe, "/recipe", problems));
-  problems.raise();
+  subject.recipe = read_recipe(study.settings.recipe, "study " + study.settings.name);
   subject.name = fmt::format("{}-t{}", study.settings.name, trial.number);
   subject.provenance = {{"study", study.settings.name},
                         {"space", study.settings.space.value("name", "")},

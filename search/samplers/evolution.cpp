@@ -34,11 +34,13 @@ const Trial* tournament(Population members, std::size_t entrants, Rng& rng) {
 // without any loss (diverged, infeasible, ..) may not. Without a parent the next point is random.
 class Evolution : public Sampler {
  public:
+  explicit Evolution(std::int64_t population) : size_(population) {}
+
   Proposal propose(const SamplerView& view, Rng& rng) const override {
-    const std::int64_t size = std::clamp<std::int64_t>(view.trials / 5, 4, 32);
-    const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size / 4));
-    const Population members = parents(view.visible, static_cast<std::size_t>(size));
-    if (view.index < size || members.empty()) return {view.space.sample(rng), -1, Operator::Random};
+    const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size_ / 4));
+    const Population members = parents(view.visible, static_cast<std::size_t>(size_));
+    if (view.index < size_ || members.empty())
+      return {view.space.sample(rng), -1, Operator::Random};
     const Trial* parent = tournament(members, entrants, rng);
     const Trial* mate = tournament(members, entrants, rng);
     Proposal child;
@@ -47,13 +49,28 @@ class Evolution : public Sampler {
         parent->point, mate->spec_hash == parent->spec_hash ? Point{} : mate->point, rng, child.op);
     return child;
   }
+
+ private:
+  const std::int64_t size_;  // of the population
 };
+
+Fields defaults(std::int64_t trials) {
+  return {{"population", std::clamp<std::int64_t>(trials / 5, 4, 32)}};
+}
 
 }  // namespace
 
 SamplerPlugin samplers_evolution() {
-  return {"regularised (ageing) evolution over the youngest trials",
-          [] { return std::make_unique<Evolution>(); }};
+  const Field population = {.name = "population",
+                            .low = 2,
+                            .high = 10'000,
+                            .help = "youngest trials that breed; a fifth of the first --trials"};
+  return {.help = "regularised (ageing) evolution over the youngest trials",
+          .options = {population},
+          .defaults = defaults,
+          .make = [](const Fields& options) {
+            return std::make_unique<Evolution>(integer(options, "population"));
+          }};
 }
 
 }  // namespace moebius

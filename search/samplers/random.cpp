@@ -13,7 +13,8 @@ class Random : public Sampler {
 }  // namespace
 
 SamplerPlugin samplers_random() {
-  return {"uniform over the points of the space", [] { return std::make_unique<Random>(); }};
+  return {.help = "uniform over the points of the space",
+          .make = [](const Fields&) { return std::make_unique<Random>(); }};
 }
 
 }  // namespace moebius

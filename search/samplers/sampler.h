@@ -24,8 +24,7 @@ struct SamplerView {
       visible;  // final trials in the space, by number: baselines (first seeds) that keep the
                 // constraints, and search trials
                 // <= number - lag
-  std::int64_t index = 0;   // search trials proposed before this one
-  std::int64_t trials = 0;  // search trials asked for (--trials)
+  std::int64_t index = 0;  // search trials proposed before this one
 };
 
 // A pure function of (space, history, rng): nothing to save, any worker may propose after any
@@ -38,7 +37,12 @@ class Sampler {
 
 struct SamplerPlugin {
   std::string help;
-  std::function<std::unique_ptr<Sampler>()> make;
+  // What --sampler-option sets; stored with the study.
+  std::vector<Field> options = {};
+  // Values of options without a fallback, for a study of so many search trials.
+  std::function<Fields(std::int64_t trials)> defaults = nullptr;
+  // `options` has a value for each of them.
+  std::function<std::unique_ptr<Sampler>(const Fields& options)> make;
 };
 const Registry<SamplerPlugin>& samplers();  // of samplers.def: random, evolution
 

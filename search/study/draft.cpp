@@ -1,10 +1,7 @@
 #include "search/study/draft.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
-
-#include "space/scale.h"
 
 namespace moebius {
 namespace {
@@ -16,19 +13,6 @@ const Trial* first_trial(const History& history, Condition&& condition) {
 }
 
 }  // namespace
-
-std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& types) {
-  std::vector<Baseline> result;
-  const std::vector<std::string> blocks = baseline_blocks();
-  for (const std::string& name : space.baselines()) {
-    const bool block = std::find(blocks.begin(), blocks.end(), name) != blocks.end();
-    const bool full = !block && !is_file_name(name);
-    const std::string stem = std::filesystem::path(name).stem().string();
-    const std::string label = block ? name + "-" + space.scale() : full ? name : stem;
-    result.push_back({label, space_baseline(space, name, types)});
-  }
-  return result;
-}
 
 Trial Draft::make(const Spec& spec, TrialRole role, std::uint64_t seed) const {
   Trial trial;

@@ -3,7 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "search/study/study.h"
+#include "search/results/history.h"
+#include "search/study/config.h"
 
 namespace moebius {
 

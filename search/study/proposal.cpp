@@ -13,7 +13,7 @@ constexpr std::int64_t kSamplerDraws =
 bool may_breed(const ProposalContext& context, const Trial& baseline) {
   const bool slow = context.max_step_ratio > 0 && baseline.outcome &&
                     baseline.outcome->measurement.step_ratio > context.max_step_ratio;
-  return !slow && why_refused(context, baseline.spec).empty();
+  return !slow && context.judge.why_refused(baseline.spec).empty();
 }
 
 std::vector<const Trial*> visible_trials(const ProposalContext& context, const History& history,
@@ -30,16 +30,49 @@ std::vector<const Trial*> visible_trials(const ProposalContext& context, const H
 
 }  // namespace
 
-std::string why_refused(const ProposalContext& context, const Spec& spec) {
-  const std::string illegal = why_illegal(spec, context.types, context.recipe);
-  if (!illegal.empty()) return illegal;
-  return why_infeasible(context.space, spec, context.baseline, context.types, context.vocab);
+Judge judge_of(const StudyConfig& config, const LayerTypes& types) {
+  const Recipe& rules = config.constraints == "space" ? config.space.recipe() : config.recipe;
+  std::optional<Cost> baseline;
+  if (!config.baselines.empty())
+    baseline = cost(config.baselines.front().spec, types, rules, config.vocab);
+  return {config.space, types, config.recipe, config.vocab, baseline, rules};
+}
+
+ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
+                                 const Sampler& sampler) {
+  // Without a clock nothing but a predicted time could judge steps.
+  const double max_step_ratio = config.budget.timed() ? judge.max_step_ratio().value_or(0) : 0;
+  return {config.space,  judge, sampler, config.lag, static_cast<std::uint64_t>(config.seed),
+          max_step_ratio};
+}
+
+void check_study(const StudyConfig& config, const LayerTypes& types) {
+  const auto at_least = [](const char* name, std::int64_t value, std::int64_t low) {
+    if (value < low)
+      bad_input(name, "out of range", fmt::format("{} or more", low), std::to_string(value));
+  };
+  at_least("--lag", config.lag, 1);
+  at_least("--trials", config.trials, 0);
+  at_least("--baseline-seeds", config.baseline_seeds, 1);
+  if (config.baselines.empty() && config.trials > 0 && !config.space.constraints().empty())
+    bad_input("--baseline", "the constraints of the space compare with a baseline", "at least one");
+  for (const Baseline& baseline : config.baselines)
+    if (const std::string why = why_illegal(baseline.spec, types, config.recipe); !why.empty())
+      bad_input(baseline.name, "cannot be trained under the recipe: " + why);
+  const Judge judge = judge_of(config, types);
+  for (const Spec& spec : config.seeds)
+    if (const std::string why = judge.why_refused(spec); !why.empty())
+      bad_input("--seed-from", "a block is infeasible: " + why);
+  // A space that nothing satisfies is refused now, not when its baselines have been trained.
+  const auto sampler = samplers().get(config.sampler).make(settled_sampler_options(config));
+  if (config.trials > static_cast<std::int64_t>(config.seeds.size()))
+    propose_trial(proposal_context(config, judge, *sampler), History());
 }
 
 ProposalResult propose_trial(const ProposalContext& context, const History& history) {
   const auto number = static_cast<std::int64_t>(history.trials().size());
   const std::vector<const Trial*> visible = visible_trials(context, history, number - context.lag);
-  const SamplerView view{context.space, visible, history.count(TrialRole::Search), context.trials};
+  const SamplerView view{context.space, visible, history.count(TrialRole::Search)};
   Rng rng = Rng(context.seed).split("propose", static_cast<std::uint64_t>(number));
   ProposalResult result;
   std::int64_t known = 0;
@@ -49,7 +82,7 @@ ProposalResult propose_trial(const ProposalContext& context, const History& hist
                             ? context.sampler.propose(view, rng)
                             : Proposal{context.space.sample(rng), -1, Operator::Random};
     Spec spec = context.space.resolve(proposal.point);
-    if (std::string why = why_refused(context, spec); !why.empty()) {
+    if (std::string why = context.judge.why_refused(spec); !why.empty()) {
       ++result.redrawn;
       reason = std::move(why);
       continue;

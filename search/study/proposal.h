@@ -3,23 +3,28 @@
 #include <optional>
 
 #include "search/samplers/sampler.h"
-#include "space/cost.h"
+#include "search/study/config.h"
+#include "space/judge.h"
 
 namespace moebius {
 
 // What a study asks its sampler with.
 struct ProposalContext {
   const Space& space;
-  const LayerTypes& types;
-  const Recipe& recipe;
-  const Cost& baseline;  // of the gate baseline: what constraints compare with
+  const Judge& judge;
   const Sampler& sampler;
-  std::int64_t vocab = 0;
   std::int64_t lag = 4;
-  std::int64_t trials = 0;    // search trials wanted
   std::uint64_t seed = 0;     // of the study
   double max_step_ratio = 0;  // the step-time constraint where budgets have a clock; 0 = none
 };
+
+// The judge of a study's blocks: it lives no longer than the config.
+Judge judge_of(const StudyConfig& config, const LayerTypes& types);
+ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
+                                 const Sampler& sampler);
+// Error(BadInput) when a study cannot be run: values out of range, a baseline that is illegal under
+// the recipe, blocks to try first or a whole space that the constraints refuse.
+void check_study(const StudyConfig& config, const LayerTypes& types);
 
 struct ProposalResult {
   std::optional<Trial> trial;  // absent: nothing new was found, the space is exhausted
@@ -30,8 +35,5 @@ struct ProposalResult {
 // `history` and the results of those that the lag rule shows (study.h). Draws that are infeasible
 // or known are drawn again. Error(BadInput) when no draw is feasible.
 ProposalResult propose_trial(const ProposalContext& context, const History& history);
-
-// "" or why a block may not be a search trial.
-std::string why_refused(const ProposalContext& context, const Spec& spec);
 
 }  // namespace moebius

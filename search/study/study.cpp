@@ -9,7 +9,9 @@
 
 #include "search/study/draft.h"
 #include "search/study/proposal.h"
+#include "search/study/stored.h"
 #include "space/base/log.h"
+#include "space/base/text.h"
 
 namespace moebius {
 namespace {
@@ -25,13 +27,6 @@ std::string process_owner() {
   return fmt::format("{}:{}", host, getpid());
 }
 
-Recipe read_settings_recipe(const StudySettings& settings) {
-  Problems problems("recipe");
-  Recipe recipe = read_recipe(Reader(settings.recipe, "", problems));
-  problems.raise();
-  return recipe;
-}
-
 // Under which a study remembers what a trial's budget in seconds became.
 std::string steps_key(const Trial& trial) { return fmt::format("steps/{}", trial.number); }
 
@@ -44,16 +39,14 @@ double number_or_zero(const Json& json) {
 }  // namespace
 
 struct Study::Impl {
-  const StudyOptions options;
-  const Space& space;
+  const StudyConfig config;
+  const Space& space = config.space;
   const LayerTypes& types;
   ResultsDb& db;
-  const std::int64_t vocab;
-  const Recipe recipe;
-  const std::vector<Baseline> baselines;
+  const bool service;
   const std::unique_ptr<Sampler> sampler;
   const std::string owner;
-  Cost baseline_cost;
+  const Judge judge;
 
   mutable std::mutex mutex;
   StudyRow row;
@@ -61,19 +54,17 @@ struct Study::Impl {
   double step_seconds = 0;  // of the gate baseline; 0 = not measured
   bool exhausted = false;
 
-  Impl(StudyOptions given, const Space& of, const LayerTypes& layer_types, ResultsDb& results,
-       std::int64_t v)
-      : options(std::move(given)),
-        space(of),
+  Impl(StudyConfig given, const LayerTypes& layer_types, ResultsDb& results, const Json& provenance,
+       bool is_service)
+      : config(agreed(std::move(given), results, layer_types)),
         types(layer_types),
         db(results),
-        vocab(v),
-        recipe(read_settings_recipe(options.settings)),
-        baselines(options.baselines ? *options.baselines : space_baselines(space, types)),
-        sampler(samplers().get(options.sampler).make()),
-        owner(options.service ? kService : process_owner()) {
-    check_options();
-    row = db.open_study(options.settings, true);
+        service(is_service),
+        sampler(samplers().get(config.sampler).make(settled_sampler_options(config))),
+        owner(service ? kService : process_owner()),
+        judge(judge_of(config, types)) {
+    check_study(config, types);
+    row = db.open_study(settings(provenance), true);
     history = db.history(row.id);
     release_dead();
     history = db.history(row.id);
@@ -83,50 +74,48 @@ struct Study::Impl {
 
   TrialKey key(const Trial& trial) const { return {row.id, trial.number}; }
 
-  void check_options() {
-    const auto at_least = [](const char* name, std::int64_t value, std::int64_t low) {
-      if (value < low)
-        bad_input(name, "out of range", fmt::format("{} or more", low), std::to_string(value));
-    };
-    at_least("--lag", options.settings.lag, 1);
-    at_least("--trials", options.trials, 0);
-    at_least("--baseline-seeds", options.baseline_seeds, 1);
-    if (baselines.empty() && options.trials > 0 && !space.constraints().empty())
-      bad_input("--baseline", "the constraints of the space compare with a baseline",
-                "at least one");
-    for (const Baseline& baseline : baselines)
-      if (const std::string why = why_illegal(baseline.spec, types, recipe); !why.empty())
-        bad_input(baseline.name, "cannot be trained under the recipe: " + why);
-    if (!baselines.empty())
-      baseline_cost = cost(baselines.front().spec, types, space.recipe(), vocab);
-    for (const Spec& spec : options.seeds) check_search_block(spec, "--seed-from");
-    // A space that nothing satisfies is refused now, not when its baselines have been trained.
-    if (options.trials > static_cast<std::int64_t>(options.seeds.size()))
-      propose_trial(context(), History());
+  // `given` with the sampler's options settled, by a new study, or as the study has them already.
+  static StudyConfig agreed(StudyConfig given, ResultsDb& db, const LayerTypes& types) {
+    const std::optional<StudyRow> known = db.find_study(given.name);
+    if (!known) {
+      given.sampler_options = settled_sampler_options(given);
+      return given;
+    }
+    const StudyConfig stored = stored_config(db, *known, types);
+    if (given.sampler_options.empty()) given.sampler_options = stored.sampler_options;
+    const std::vector<std::string> lines = differences(stored, given);
+    if (!lines.empty()) throw Error(Exit::BadInput, join(lines, "\n"));
+    return given;
+  }
+
+  // A study that is there keeps the words of the release that made it.
+  StudySettings settings(const Json& provenance) const {
+    const std::optional<StudyRow> known = db.find_study(config.name);
+    return known ? known->settings : settings_of(config, provenance);
   }
 
   void check_search_block(const Spec& spec, const std::string& where) const {
-    if (const std::string why = why_refused(context(), spec); !why.empty())
+    if (const std::string why = judge.why_refused(spec); !why.empty())
       bad_input(where, "a block is infeasible: " + why);
   }
 
   void check_trainable(const Spec& spec, const std::string& where) const {
-    if (const std::string why = why_illegal(spec, types, recipe); !why.empty())
+    if (const std::string why = judge.why_illegal(spec); !why.empty())
       bad_input(where, "a block cannot be trained under the recipe: " + why);
   }
 
   // Trials running under a process that is gone. A service leaves alone what it gave away itself.
   void release_dead() {
     for (const Trial& trial : history.trials())
-      if (trial.state == TrialState::Running && !(options.service && trial.owner == kService))
+      if (trial.state == TrialState::Running && !(service && trial.owner == kService))
         db.release(key(trial), trial.attempt, false);
   }
 
   // Baselines and the blocks that the search starts from: all that is not there yet.
   void propose_given() {
-    Draft draft(history, space, options.settings.seed);
-    draft.baselines(baselines, options.baseline_seeds);
-    for (const Spec& spec : options.seeds) draft.enqueue(spec);
+    Draft draft(history, space, row.settings.seed);
+    draft.baselines(config.baselines, config.baseline_seeds);
+    for (const Spec& spec : config.seeds) draft.enqueue(spec);
     append(draft);
   }
 
@@ -136,22 +125,11 @@ struct Study::Impl {
     for (const Trial& trial : draft.trials()) history.add(trial);
   }
 
-  ProposalContext context() const {
-    return {space,
-            types,
-            recipe,
-            baseline_cost,
-            *sampler,
-            vocab,
-            options.settings.lag,
-            options.trials,
-            options.settings.seed,
-            max_step_ratio()};
-  }
+  ProposalContext context() const { return proposal_context(config, judge, *sampler); }
 
   // The first seed of the first baseline, which propose_given() gave the number 0.
   const Trial* gate() const {
-    const Trial* trial = baselines.empty() ? nullptr : history.find(0);
+    const Trial* trial = config.baselines.empty() ? nullptr : history.find(0);
     return trial && trial->role == TrialRole::Baseline ? trial : nullptr;
   }
 
@@ -163,7 +141,7 @@ struct Study::Impl {
 
   // Whether search trial `number` may start, and be proposed if it is the next one.
   bool search_may_start(std::int64_t number) const {
-    if (!baselines_final() || !history.ready(number, options.settings.lag)) return false;
+    if (!baselines_final() || !history.ready(number, config.lag)) return false;
     if (const Trial* trial = gate(); trial && trial->state != TrialState::Done)
       throw Error(Exit::NoUsableTrial, fmt::format("the gate baseline {} is {}: {}", trial->label,
                                                    state_text(trial->state),
@@ -177,9 +155,7 @@ struct Study::Impl {
     return parent == nullptr || parent->final();
   }
 
-  bool wants_more() const {
-    return !exhausted && history.count(TrialRole::Search) < options.trials;
-  }
+  bool wants_more() const { return !exhausted && history.count(TrialRole::Search) < config.trials; }
 
   bool complete() const { return !wants_more() && history.find(history.first_open()) == nullptr; }
 
@@ -206,22 +182,15 @@ struct Study::Impl {
     return claim(trials.front());
   }
 
-  bool by_wall() const { return options.budget.unit == Budget::Unit::Wall; }
+  bool by_wall() const { return config.budget.unit == Budget::Unit::Wall; }
   const char* step_seconds_key() const { return by_wall() ? kWallStepSeconds : kStepSeconds; }
-
-  double max_step_ratio() const {
-    for (const Constraint& constraint : space.constraints())
-      if (constraint.metric == "step_time" && options.budget.timed())
-        return constraint.max_over_baseline;
-    return 0;  // without a clock nothing but a predicted time could gate
-  }
 
   GateBaseline gate_baseline() const {
     GateBaseline result;
-    result.spec = baselines.front().spec;
+    result.spec = config.baselines.front().spec;
     result.step_seconds = step_seconds;
-    result.margin = options.gate_margin;
-    result.max_step_ratio = max_step_ratio();
+    result.margin = config.gate_margin;
+    result.max_step_ratio = context().max_step_ratio;
     if (const Trial* trial = gate(); trial && trial->state == TrialState::Done) {
       result.curve = trial->outcome->curve;
       result.steps = trial->outcome->measurement.steps;
@@ -232,7 +201,7 @@ struct Study::Impl {
   // Another attempt, and another seed of the same block, train as many steps as the first.
   void fix_steps(const Trial& trial, Candidate& candidate) const {
     const Json known =
-        options.budget.timed() ? db.remember(row.id, steps_key(trial), Json()) : Json();
+        config.budget.timed() ? db.remember(row.id, steps_key(trial), Json()) : Json();
     if (known.is_object()) {
       candidate.fixed_steps =
           static_cast<std::int64_t>(number_or_zero(known.value("steps", Json())));
@@ -248,18 +217,18 @@ struct Study::Impl {
   }
 };
 
-Study::Study(StudyOptions options, const Space& space, const LayerTypes& types, ResultsDb& db,
-             std::int64_t vocab)
-    : impl_(std::make_unique<Impl>(std::move(options), space, types, db, vocab)) {}
+Study::Study(StudyConfig config, const LayerTypes& types, ResultsDb& db, const Json& provenance,
+             bool service)
+    : impl_(std::make_unique<Impl>(std::move(config), types, db, provenance, service)) {}
 
 Study::~Study() = default;
 
 void Study::prepare(Evaluator& evaluator) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
-  if (me.baselines.empty() || !me.options.budget.timed() || me.step_seconds > 0) return;
+  if (me.config.baselines.empty() || !me.config.budget.timed() || me.step_seconds > 0) return;
   const double measured =
-      evaluator.step_seconds(me.baselines.front().spec, me.recipe, me.by_wall());
+      evaluator.step_seconds(me.config.baselines.front().spec, me.config.recipe, me.by_wall());
   if (measured > 0)
     me.step_seconds = number_or_zero(me.db.remember(me.row.id, me.step_seconds_key(), measured));
 }
@@ -284,17 +253,17 @@ Candidate Study::candidate(const Trial& trial) const {
   candidate.trial = trial.number;
   candidate.attempt = trial.attempt;
   candidate.spec = trial.spec;
-  candidate.recipe = me.recipe;
-  candidate.budget = me.options.budget;
+  candidate.recipe = me.config.recipe;
+  candidate.budget = me.config.budget;
   me.fix_steps(trial, candidate);
   candidate.seed = trial.seed;
-  candidate.gated = trial.role == TrialRole::Search && !me.baselines.empty();
-  if (!me.baselines.empty()) candidate.baseline = me.gate_baseline();
+  candidate.gated = trial.role == TrialRole::Search && !me.config.baselines.empty();
+  if (!me.config.baselines.empty()) candidate.baseline = me.gate_baseline();
   return candidate;
 }
 
 void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {
-  if (!impl_->options.budget.timed()) return;
+  if (!impl_->config.budget.timed()) return;
   const Json known = {{"steps", steps}, {"step_ratio", or_null(step_ratio)}};
   impl_->db.remember(impl_->row.id, steps_key(trial), known);
 }
@@ -345,7 +314,7 @@ std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, TrialRole r
                                      std::int64_t parent, std::int64_t seeds) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
-  Draft draft(me.history, me.space, me.options.settings.seed);
+  Draft draft(me.history, me.space, me.row.settings.seed);
   std::vector<std::int64_t> numbers;
   for (const Spec& spec : specs) {
     if (role == TrialRole::Search) {
@@ -362,7 +331,7 @@ std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, TrialRole r
 
 void Study::add_scaled(const std::vector<Baseline>& blocks) {
   const std::lock_guard lock(impl_->mutex);
-  Draft draft(impl_->history, impl_->space, impl_->options.settings.seed);
+  Draft draft(impl_->history, impl_->space, impl_->row.settings.seed);
   for (const Baseline& block : blocks) {
     impl_->check_trainable(block.spec, block.name);
     draft.scaled(block);
@@ -374,6 +343,8 @@ History Study::history() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->history;
 }
+
+const StudyConfig& Study::config() const { return impl_->config; }
 
 const StudyRow& Study::row() const { return impl_->row; }
 

@@ -8,31 +8,9 @@
 
 #include "evaluator/evaluator.h"
 #include "search/results/results_db.h"
-#include "search/samplers/sampler.h"
+#include "search/study/config.h"
 
 namespace moebius {
-
-struct Baseline {
-  std::string name;  // "glam-nano", the file's stem; "t12-micro" for a scaled block
-  Spec spec;
-};
-// The space's baselines at its row of the scale table; the first is the one that gates compare
-// with.
-std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& types);
-
-struct StudyOptions {
-  StudySettings settings;
-  std::string sampler = "evolution";
-  Budget budget;
-  std::int64_t trials = 100;  // search trials wanted
-  std::vector<Spec> seeds;    // --seed-from, enqueue: first search trials, in order
-  std::optional<std::vector<Baseline>> baselines;  // absent = the space's; may be empty
-  std::int64_t baseline_seeds = 1;  // seeds of each baseline (the first seed is the gate's)
-  double gate_margin = 0.02;
-  // ask, tell and enqueue by hand: trials asked for stay running when this process ends. (A search
-  // takes them for lost.)
-  bool service = false;
-};
 
 // One search: proposals, gates and results over a database. Thread-safe. A crash at any point loses
 // nothing that was told.
@@ -44,10 +22,12 @@ struct StudyOptions {
 // (number, spec, loss) do not depend on the number of workers or on who finished first.
 class Study {
  public:
-  // Creates or resumes; nothing is written when the input is bad. Trials left running by a dead
-  // process are released as lost.
-  Study(StudyOptions options, const Space& space, const LayerTypes& types, ResultsDb& db,
-        std::int64_t vocab);
+  // Creates the study, recording `provenance`, or resumes it: then Error(BadInput) names each
+  // difference from how it was made. Nothing is written when the input is bad. Trials left running
+  // by a dead process are released as lost. A `service` is driven by ask, tell and enqueue: trials
+  // that it gave out stay running when its process ends.
+  Study(StudyConfig config, const LayerTypes& types, ResultsDb& db,
+        const Json& provenance = Json::object(), bool service = false);
   ~Study();
 
   // Measures the gate baseline's step time, once per study; budgets in seconds need it.
@@ -77,6 +57,7 @@ class Study {
   // added before are left out.
   void add_scaled(const std::vector<Baseline>& blocks);
 
+  const StudyConfig& config() const;
   History history() const;  // a copy
   const StudyRow& row() const;
   bool complete() const;

@@ -169,7 +169,7 @@ TEST_F(CommandEvaluator, ProgramsMayPlanTimedBudgetsThemselves) {
 }
 
 TEST_F(CommandEvaluator, NeedsACommand) {
-  EXPECT_EQ(bad_input_of([&] { make(""); }).rfind("--command: missing", 0), 0u);
+  EXPECT_EQ(bad_input_of([&] { make(""); }).rfind("--command: is required", 0), 0u);
 }
 
 TEST_F(CommandEvaluator, DrivesAPyTorchTrainer) {

@@ -16,9 +16,7 @@ using ::testing::HasSubstr;
 
 class PoolTest : public ::testing::Test {
  protected:
-  Study make(std::int64_t trials) {
-    return Study(study_options(space, trials), space, types(), *db, 256);
-  }
+  Study make(std::int64_t trials) { return Study(study_config(space, trials), types(), *db); }
   bool run(Study& study, int workers) {
     pool.workers = workers;
     return run_pool(study, evaluator, pool, observer);
@@ -138,8 +136,8 @@ TEST_F(PoolTest, TheGateBaselineMustFinish) {
 
 // The evaluator says the ratio before the steps; both are there for the next attempt.
 TEST_F(PoolTest, AMeasuredStepRatioOutlivesItsAttempt) {
-  StudyOptions options = study_options(space, 1);
-  options.budget = parse_budget("20s");
+  StudyConfig config = study_config(space, 1);
+  config.budget = parse_budget("20s");
   struct Timed : FakeEvaluator {
     Outcome evaluate(const Candidate& candidate, Observer& observer) override {
       const bool again = candidate.fixed_steps > 0;
@@ -153,10 +151,10 @@ TEST_F(PoolTest, AMeasuredStepRatioOutlivesItsAttempt) {
     }
   } timed;
   for (int crash = 0; crash < 3; ++crash) {
-    Study study(options, space, types(), *db, 256);
+    Study study(config, types(), *db);
     EXPECT_EQ(error_code([&] { run_pool(study, timed, pool, observer); }), Exit::Storage);
   }
-  Study study(options, space, types(), *db, 256);
+  Study study(config, types(), *db);
   EXPECT_TRUE(run_pool(study, timed, pool, observer));
   const History history = study.history();
   EXPECT_EQ(history.find(1)->outcome->measurement.step_ratio, 1.25);
@@ -220,7 +218,7 @@ void stopped_search(const std::string& path) {
   };
   const Space space = small_space();
   const auto db = open_db(path, OpenMode::Create);
-  Study study(study_options(space, 30), space, types(), *db, 256);
+  Study study(study_config(space, 30), types(), *db);
   struct Stoppable : FakeEvaluator {
     Outcome evaluate(const Candidate& candidate, Observer& observer) override {
       for (int step = 0; step < 5; ++step) {
@@ -256,7 +254,7 @@ TEST(StopSignal, TheFirstStopsEveryTrialAndTakesNoAttempt) {
   const Space space = small_space();
   {
     const auto db = open_db(path, OpenMode::Create);
-    Study study(study_options(space, 30), space, types(), *db, 256);
+    Study study(study_config(space, 30), types(), *db);
     FakeEvaluator evaluator;
     PoolObserver silent;
     EXPECT_TRUE(run_pool(study, evaluator, {2, 1, 0, ""}, silent));

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 class ProposalTest : public StudyTest {};
 
 TEST_F(ProposalTest, SearchTrialsAreDistinct) {
-  Study study = make(study_options(space, 60));
+  Study study = make(study_config(space, 60));
   finish(study);
   std::set<std::string> hashes;
   for (const Trial& trial : study.history().trials()) hashes.insert(trial.spec_hash);
@@ -39,7 +39,7 @@ TEST_F(ProposalTest, ASpaceMayBeExhausted) {
                     [](const SubLayer& layer) { return layer.type == "attn"; }))
       feasible.insert(spec_hash(spec));
   }
-  Study study = make(study_options(space, 100));
+  Study study = make(study_config(space, 100));
   finish(study);
   EXPECT_TRUE(study.complete());
   EXPECT_EQ(study.history().count(TrialRole::Search), static_cast<std::int64_t>(feasible.size()));
@@ -51,7 +51,7 @@ TEST_F(ProposalTest, ConstraintsThatNothingSatisfiesAreBadInput) {
   document["constraints"] = {{{"metric", "parameters"}, {"max_over_baseline", 0.01}}};
   space = read_space(document);
   std::string line;
-  EXPECT_EQ(error_code([&] { make(study_options(space, 5)); }, &line), Exit::BadInput);
+  EXPECT_EQ(error_code([&] { make(study_config(space, 5)); }, &line), Exit::BadInput);
   EXPECT_THAT(line, HasSubstr("0 of 100000 samples satisfy"));
   EXPECT_TRUE(db->studies().empty());  // before anything is written or trained
 }
@@ -65,11 +65,10 @@ TEST_F(ProposalTest, ABaselineThatBreaksAConstraintIsNoParent) {
                                 {"scale", "proxy"},
                                 {"max_over_baseline", 1.0}}};
     space = read_space(document);
-    StudyOptions options = study_options(space, 30);
-    options.budget = parse_budget("20s");
-    options.baselines.emplace();
-    options.baselines->push_back({"gate", baseline("dense-nano", types())});
-    options.baselines->push_back({"mine", block(3)});  // in the space, and the best of all
+    StudyConfig config = study_config(space, 30);
+    config.budget = parse_budget("20s");
+    config.baselines = {{"gate", baseline("dense-nano", types())},
+                        {"mine", block(3)}};  // in the space, and the best of all
     evaluator.outcome = [&](const Candidate& candidate) {
       Outcome outcome = FakeEvaluator::done(candidate);
       if (candidate.trial == 1) {
@@ -78,7 +77,7 @@ TEST_F(ProposalTest, ABaselineThatBreaksAConstraintIsNoParent) {
       }
       return outcome;
     };
-    Study study = make(options);
+    Study study = make(config);
     finish(study);
     int children = 0;
     for (const Trial& trial : study.history().trials()) children += trial.parent == 1;

@@ -27,6 +27,12 @@ Trial finished(const Space& space, const Point& point, std::int64_t number, doub
   return trial;
 }
 
+// With the options of a study of so many search trials.
+std::unique_ptr<Sampler> make_sampler(const std::string& name, std::int64_t trials = 40) {
+  const SamplerPlugin& plugin = samplers().get(name);
+  return plugin.make(plugin.defaults ? plugin.defaults(trials) : Fields());
+}
+
 // 30 finished trials of random blocks.
 std::vector<Trial> some_trials(const Space& space) {
   std::vector<Trial> trials;
@@ -44,7 +50,7 @@ std::vector<const Trial*> pointers(const std::vector<Trial>& trials) {
 
 class SamplerContract : public ::testing::TestWithParam<std::string> {
  protected:
-  std::unique_ptr<Sampler> sampler = samplers().get(GetParam()).make();
+  std::unique_ptr<Sampler> sampler = make_sampler(GetParam());
   Space space = small_space();
   std::vector<Trial> trials = some_trials(space);
   std::vector<const Trial*> visible = pointers(trials);
@@ -57,7 +63,7 @@ TEST_P(SamplerContract, PointsAreInTheSpaceAndParentsAreVisible) {
     Rng rng(2);
     for (int i = 0; i < 50; ++i) {
       const Proposal proposal =
-          sampler->propose({space, some, static_cast<std::int64_t>(known), 40}, rng);
+          sampler->propose({space, some, static_cast<std::int64_t>(known)}, rng);
       Point located;
       EXPECT_TRUE(space.locate(space.resolve(proposal.point), located));
       EXPECT_NE(proposal.op, Operator::None);
@@ -67,8 +73,8 @@ TEST_P(SamplerContract, PointsAreInTheSpaceAndParentsAreVisible) {
 }
 
 TEST_P(SamplerContract, IsAFunctionOfViewAndRng) {
-  const SamplerView view{space, visible, 30, 40};
-  const std::unique_ptr<Sampler> another = samplers().get(GetParam()).make();
+  const SamplerView view{space, visible, 30};
+  const std::unique_ptr<Sampler> another = make_sampler(GetParam());
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     Rng first(seed), second(seed);
     sampler->propose(view, first);  // has no memory of what it proposed before
@@ -87,10 +93,10 @@ TEST(Evolution, StartsWithAPopulationOfRandomPoints) {
   const Space space = small_space();
   const std::vector<Trial> trials = some_trials(space);
   const std::vector<const Trial*> visible = pointers(trials);
-  const auto sampler = samplers().get("evolution").make();
+  const auto sampler = make_sampler("evolution");
   for (std::int64_t index = 0; index < 20; ++index) {
     Rng rng(5);
-    EXPECT_EQ(sampler->propose({space, visible, index, 40}, rng).parent < 0, index < 8) << index;
+    EXPECT_EQ(sampler->propose({space, visible, index}, rng).parent < 0, index < 8) << index;
   }
 }
 
@@ -100,10 +106,10 @@ TEST(Evolution, ParentsAreAmongTheYoungestAndTheBetterOnesOfThem) {
   for (Trial& trial : trials)
     trial.outcome->measurement.loss = static_cast<double>(trial.number);  // the oldest is the best
   const std::vector<const Trial*> visible = pointers(trials);
-  const auto sampler = samplers().get("evolution").make();
+  const auto sampler = make_sampler("evolution");
   std::map<std::int64_t, int> parents;
   Rng rng(5);
-  for (int i = 0; i < 400; ++i) ++parents[sampler->propose({space, visible, 30, 40}, rng).parent];
+  for (int i = 0; i < 400; ++i) ++parents[sampler->propose({space, visible, 30}, rng).parent];
   EXPECT_EQ(parents.begin()->first, 22);  // of 40/5 = 8 members, 22 .. 29
   EXPECT_EQ(parents.count(29), 0U);       // the worst loses every tournament of two
   EXPECT_LE(parents.rbegin()->first, 28);
@@ -122,11 +128,11 @@ TEST(Evolution, PrunedTrialsRankLastAndFailuresAreNoParents) {
     trial.outcome->measurement.stopped_loss = 0;  // better than any finished loss, if it counted
   }
   const std::vector<const Trial*> visible = pointers(trials);
-  const auto sampler = samplers().get("evolution").make();
+  const auto sampler = make_sampler("evolution");
   int done = 0, pruned = 0;
   Rng rng(5);
   for (int i = 0; i < 400; ++i) {
-    const std::int64_t parent = sampler->propose({space, visible, 30, 40}, rng).parent;
+    const std::int64_t parent = sampler->propose({space, visible, 30}, rng).parent;
     ASSERT_NE(parent % 3, 2);
     (parent % 3 == 0 ? pruned : done)++;
   }
@@ -139,12 +145,12 @@ TEST(Evolution, AParentWhoseChildrenAllFailAgesOut) {
   std::vector<Trial> trials = some_trials(space);
   for (Trial& trial : trials)
     if (trial.number > 0) trial.state = TrialState::Infeasible;
-  const auto sampler = samplers().get("evolution").make();
+  const auto sampler = make_sampler("evolution");
   for (std::size_t known = 8; known < 30; ++known) {
     std::vector<const Trial*> visible = pointers(trials);
     visible.resize(known);
     Rng rng(1);
-    const Proposal proposal = sampler->propose({space, visible, 8, 40}, rng);
+    const Proposal proposal = sampler->propose({space, visible, 8}, rng);
     EXPECT_EQ(proposal.parent, known == 8 ? 0 : -1) << known;
   }
 }
@@ -189,8 +195,8 @@ Space macro_space(const LayerTypes& three) {
 
 // Mean regret of the incumbent (best observed, one seed an evaluation) after 200 evaluations.
 double mean_regret(const std::string& name, const MacroTable& table, const Space& space, int runs) {
-  constexpr std::int64_t kEvaluations = 200, kLag = 4;
-  const auto sampler = samplers().get(name).make();
+  constexpr std::int64_t kEvaluations = 200, kLag = 4, kTrials = 100;
+  const auto sampler = make_sampler(name, kTrials);
   double regret = 0;
   for (int run = 0; run < runs; ++run) {
     std::deque<Trial> trials;
@@ -201,7 +207,7 @@ double mean_regret(const std::string& name, const MacroTable& table, const Space
       if (i >= kLag) visible.push_back(&trials[static_cast<std::size_t>(i - kLag)]);
       Rng rng =
           Rng(static_cast<std::uint64_t>(run)).split("propose", static_cast<std::uint64_t>(i));
-      const Proposal proposal = sampler->propose({space, visible, i, 100}, rng);
+      const Proposal proposal = sampler->propose({space, visible, i}, rng);
       std::string arch;
       for (const std::int32_t choice : proposal.point) arch += static_cast<char>('0' + choice);
       const std::vector<double>& seeds = table.accuracy.at(arch);

@@ -44,17 +44,18 @@ inline Space read_space(const Json& document) {
   return Space::read(document, "test.json", types());
 }
 
-inline StudyOptions study_options(const Space& space, std::int64_t trials,
-                                  const std::string& name = "first") {
-  StudyOptions options;
-  options.settings.name = name;
-  options.settings.space = space.document();
-  options.settings.recipe = to_json(space.recipe());
-  options.settings.options = {{"budget", "100steps"}};
-  options.settings.seed = 7;
-  options.budget = parse_budget("100steps");
-  options.trials = trials;
-  return options;
+inline StudyConfig study_config(const Space& space, std::int64_t trials,
+                                const std::string& name = "first") {
+  StudyConfig config;
+  config.name = name;
+  config.space = space;
+  config.recipe = space.recipe();
+  config.seed = 7;
+  config.budget = parse_budget("100steps");
+  config.trials = trials;
+  config.vocab = 256;
+  config.baselines = space_baselines(space, types());
+  return config;
 }
 
 // A loss by the block and the seed, in no order of time: each evaluation sleeps a random while.

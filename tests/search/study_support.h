@@ -11,7 +11,10 @@ namespace moebius::testing_support {
 
 class StudyTest : public ::testing::Test {
  protected:
-  Study make(const StudyOptions& options) { return Study(options, space, types(), *db, 256); }
+  Study make(const StudyConfig& config) { return Study(config, types(), *db); }
+  Study serve(const StudyConfig& config) {
+    return Study(config, types(), *db, Json::object(), true);
+  }
   // Asks and tells one after the other to the end.
   void finish(Study& study) {
     bool wait = false;
@@ -19,8 +22,8 @@ class StudyTest : public ::testing::Test {
       study.tell(*trial, evaluator.outcome(study.candidate(*trial)));
     EXPECT_FALSE(wait);
   }
-  std::vector<TableRow> finished_table(const StudyOptions& options) {
-    Study study = make(options);
+  std::vector<TableRow> finished_table(const StudyConfig& config) {
+    Study study = make(config);
     finish(study);
     EXPECT_TRUE(study.complete());
     return table(study.history());

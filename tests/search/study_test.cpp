@@ -18,9 +18,9 @@ using ::testing::HasSubstr;
 PoolObserver silent;
 
 TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
-  StudyOptions options = study_options(space, 3);
-  options.baseline_seeds = 2;
-  Study study = make(options);
+  StudyConfig config = study_config(space, 3);
+  config.baseline_seeds = 2;
+  Study study = make(config);
   const History history = study.history();
   ASSERT_EQ(history.trials().size(), 4U);
   const char* labels[] = {"dense-nano", "llama-nano", "dense-nano", "llama-nano"};
@@ -41,7 +41,7 @@ TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
 }
 
 TEST_F(StudyTest, NothingIsProposedBeforeEveryBaselineIsFinal) {
-  Study study = make(study_options(space, 5));
+  Study study = make(study_config(space, 5));
   bool wait = false;
   const Trial first = *study.ask(wait), second = *study.ask(wait);
   EXPECT_EQ(study.ask(wait), std::nullopt);
@@ -53,7 +53,7 @@ TEST_F(StudyTest, NothingIsProposedBeforeEveryBaselineIsFinal) {
 }
 
 TEST_F(StudyTest, EndsWhenTheGateBaselineDoes) {
-  Study study = make(study_options(space, 5));
+  Study study = make(study_config(space, 5));
   bool wait = false;
   Outcome diverged;
   diverged.ending = Ending::Diverged;
@@ -67,7 +67,7 @@ TEST_F(StudyTest, EndsWhenTheGateBaselineDoes) {
 }
 
 TEST_F(StudyTest, ATrialStartsWhenAllBeforeTheLagAreFinal) {
-  Study study = make(study_options(space, 20));
+  Study study = make(study_config(space, 20));
   bool wait = false;
   std::deque<Trial> running;
   for (int i = 0; i < 2; ++i) {
@@ -86,11 +86,11 @@ TEST_F(StudyTest, ATrialStartsWhenAllBeforeTheLagAreFinal) {
 }
 
 TEST_F(StudyTest, TheTableDoesNotDependOnWorkersOrTime) {
-  const StudyOptions options = study_options(space, 40);
-  const std::vector<TableRow> alone = finished_table(options);
+  const StudyConfig config = study_config(space, 40);
+  const std::vector<TableRow> alone = finished_table(config);
   for (int workers = 1; workers <= 4; ++workers) {
     db = open_db("memory:", OpenMode::Create);
-    Study study = make(options);
+    Study study = make(config);
     evaluator.max_sleep = 3000;
     PoolOptions pool;
     pool.workers = workers;
@@ -101,11 +101,11 @@ TEST_F(StudyTest, TheTableDoesNotDependOnWorkersOrTime) {
 }
 
 TEST_F(StudyTest, TheTableDoesNotDependOnTheOrderInWhichTrialsEnd) {
-  const StudyOptions options = study_options(space, 40);
-  const std::vector<TableRow> in_order = finished_table(options);
+  const StudyConfig config = study_config(space, 40);
+  const std::vector<TableRow> in_order = finished_table(config);
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     db = open_db("memory:", OpenMode::Create);
-    Study study = make(options);
+    Study study = make(config);
     Rng rng(seed);
     std::vector<Trial> running;
     bool wait = false;
@@ -126,13 +126,13 @@ TEST_F(StudyTest, TheTableDoesNotDependOnTheOrderInWhichTrialsEnd) {
 }
 
 TEST_F(StudyTest, TheTableDoesNotDependOnCrashes) {
-  const StudyOptions options = study_options(space, 30);
-  const std::vector<TableRow> undisturbed = finished_table(options);
+  const StudyConfig config = study_config(space, 30);
+  const std::vector<TableRow> undisturbed = finished_table(config);
   db = open_db("memory:", OpenMode::Create);
   Rng rng(11);
   std::vector<TableRow> rows;
   for (bool complete = false; !complete;) {
-    Study study = make(options);  // a new process; trials that ran are lost
+    Study study = make(config);  // a new process; trials that ran are lost
     bool wait = false;
     for (std::uint64_t steps = rng.below(8) + 1; steps > 0 && !complete; --steps) {
       const std::optional<Trial> trial = study.ask(wait);
@@ -146,11 +146,11 @@ TEST_F(StudyTest, TheTableDoesNotDependOnCrashes) {
 }
 
 TEST_F(StudyTest, ALostAttemptCountsAndAStoppedOneDoesNot) {
-  const StudyOptions options = study_options(space, 3);
+  const StudyConfig config = study_config(space, 3);
   bool wait = false;
-  EXPECT_EQ(make(options).ask(wait)->attempt, 1);
+  EXPECT_EQ(make(config).ask(wait)->attempt, 1);
   {
-    Study study = make(options);
+    Study study = make(config);
     const Trial trial = *study.ask(wait);
     EXPECT_EQ(trial.number, 0);
     EXPECT_EQ(trial.attempt, 2);
@@ -158,51 +158,62 @@ TEST_F(StudyTest, ALostAttemptCountsAndAStoppedOneDoesNot) {
     stopped.ending = Ending::Stopped;
     study.tell(trial, stopped);
   }
-  EXPECT_EQ(make(options).ask(wait)->attempt, 2);
+  EXPECT_EQ(make(config).ask(wait)->attempt, 2);
 }
 
-TEST_F(StudyTest, MoreTrialsContinueTheStudy) {
-  const std::vector<TableRow> first = finished_table(study_options(space, 10));
-  const std::vector<TableRow> more = finished_table(study_options(space, 20));
-  ASSERT_EQ(more.size(), 22U);
+// The population is a fifth of the trials that a study was made with, and stays.
+TEST_F(StudyTest, MoreTrialsContinueTheStudyWithThePopulationItBeganWith) {
+  const std::vector<TableRow> first = finished_table(study_config(space, 20));
+  const std::vector<TableRow> more = finished_table(study_config(space, 120));
+  ASSERT_EQ(more.size(), 122U);
   EXPECT_TRUE(std::equal(first.begin(), first.end(), more.begin()));
+  EXPECT_EQ(db->find_study("first")->settings.options["sampler_options"],
+            Json({{"population", 4}}));
+
+  db = open_db("memory:", OpenMode::Create);
+  StudyConfig config = study_config(space, 120);
+  config.sampler_options = {{"population", std::int64_t{4}}};
+  EXPECT_EQ(finished_table(config), more);
+  db = open_db("memory:", OpenMode::Create);
+  EXPECT_NE(finished_table(study_config(space, 120)), more);  // a population of 24
 }
 
 TEST_F(StudyTest, SeedBlocksComeFirstAndOnce) {
-  StudyOptions options = study_options(space, 10);
-  options.seeds = {block(1), block(2), block(1)};
+  StudyConfig config = study_config(space, 10);
+  config.seeds = {block(1), block(2), block(1)};
   for (int run = 0; run < 2; ++run) {
-    Study study = make(options);
+    Study study = make(config);
     ASSERT_EQ(study.history().trials().size(), 4U);
     EXPECT_EQ(study.history().find(2)->spec, block(1));
     EXPECT_EQ(study.history().find(3)->spec, block(2));
     EXPECT_EQ(study.history().find(2)->op, Operator::Enqueued);
   }
-  Study study = make(options);
+  Study study = make(config);
   finish(study);
   EXPECT_EQ(study.history().count(TrialRole::Search), 10);
 }
 
 TEST_F(StudyTest, BadOptionsWriteNothing) {
   const auto refused = [&](auto&& change) {
-    StudyOptions options = study_options(space, 5);
-    change(options);
-    EXPECT_EQ(error_code([&] { make(options); }), Exit::BadInput);
+    StudyConfig config = study_config(space, 5);
+    change(config);
+    EXPECT_EQ(error_code([&] { make(config); }), Exit::BadInput);
     EXPECT_TRUE(db->studies().empty());
   };
-  refused([](StudyOptions& options) { options.settings.lag = 0; });
-  refused([](StudyOptions& options) { options.sampler = "evolve"; });
-  refused([](StudyOptions& options) { options.settings.recipe["lr"] = -1; });
-  refused([&](StudyOptions& options) {
+  refused([](StudyConfig& config) { config.lag = 0; });
+  refused([](StudyConfig& config) { config.sampler = "evolve"; });
+  refused([](StudyConfig& config) { config.sampler_options = {{"population", std::int64_t{0}}}; });
+  refused([](StudyConfig& config) { config.sampler_options = {{"populace", std::int64_t{9}}}; });
+  refused([&](StudyConfig& config) {
     Spec no_attention = block(1);
     for (SubLayer& layer : no_attention.sublayers)
       layer = {"ffn", {{"d_ffn", std::int64_t{64}}, {"activation", std::string("gelu")}}};
-    options.seeds = {no_attention};
+    config.seeds = {no_attention};
   });
 }
 
 TEST_F(StudyTest, MoreWorkersThanTheLagAreBadInput) {
-  Study study = make(study_options(space, 5));
+  Study study = make(study_config(space, 5));
   PoolOptions pool;
   pool.workers = 5;
   std::string line;
@@ -212,7 +223,7 @@ TEST_F(StudyTest, MoreWorkersThanTheLagAreBadInput) {
 }
 
 TEST_F(StudyTest, AddedTrialsGetSeedsTheBlockHasNotHad) {
-  Study study = make(study_options(space, 2));
+  Study study = make(study_config(space, 2));
   finish(study);
   const Trial searched = *study.history().find(2);
   EXPECT_THAT(study.add({searched.spec}, TrialRole::Rerun, 2, 2), ElementsAre(4, 5));
@@ -232,9 +243,9 @@ TEST_F(StudyTest, AddedTrialsGetSeedsTheBlockHasNotHad) {
 }
 
 TEST_F(StudyTest, ScaledBlocksAreAddedOnceAndSayWhatTheyWereScaledFrom) {
-  StudyOptions options = study_options(space, 0);
-  make(options).add_scaled({{"t3-nano", block(50)}});
-  Study study = make(options);
+  StudyConfig config = study_config(space, 0);
+  make(config).add_scaled({{"t3-nano", block(50)}});
+  Study study = make(config);
   study.add_scaled({{"t3-nano", block(50)}, {"t9-nano", block(51)}, {"t4-nano", block(51)}});
   const History history = study.history();
   ASSERT_EQ(history.count(TrialRole::Scaled), 2);
@@ -246,7 +257,7 @@ TEST_F(StudyTest, ScaledBlocksAreAddedOnceAndSayWhatTheyWereScaledFrom) {
 }
 
 TEST_F(StudyTest, EnqueueingAKnownBlockGivesItsNumber) {
-  Study study = make(study_options(space, 2));
+  Study study = make(study_config(space, 2));
   finish(study);
   const Spec known = study.history().find(3)->spec;
   EXPECT_THAT(study.add({known, block(50), block(50)}, TrialRole::Search, -1, 1),
@@ -256,7 +267,7 @@ TEST_F(StudyTest, EnqueueingAKnownBlockGivesItsNumber) {
 }
 
 TEST_F(StudyTest, CandidatesOfSearchTrialsAreGatedByTheGateBaseline) {
-  Study study = make(study_options(space, 2));
+  Study study = make(study_config(space, 2));
   bool wait = false;
   const Trial gate = *study.ask(wait);
   const Candidate first = study.candidate(gate);
@@ -275,7 +286,7 @@ TEST_F(StudyTest, CandidatesOfSearchTrialsAreGatedByTheGateBaseline) {
 }
 
 TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
-  Study study = make(study_options(space, 1));
+  Study study = make(study_config(space, 1));
   finish(study);
   study.add({study.history().find(2)->spec}, TrialRole::Rerun, 2, 1);
   bool wait = false;
@@ -285,18 +296,18 @@ TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
 }
 
 TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
-  StudyOptions options = study_options(space, 2);
-  options.budget = parse_budget("20s");
+  StudyConfig config = study_config(space, 2);
+  config.budget = parse_budget("20s");
   bool wait = false;
   {
-    Study study = make(options);
+    Study study = make(config);
     study.prepare(evaluator);
     const Trial trial = *study.ask(wait);
     EXPECT_EQ(study.candidate(trial).fixed_steps, 0);
     study.planned(trial, 1234, 0.75);
     study.planned(trial, 4321, 0.5);  // another measurement would give other numbers
   }
-  Study study = make(options);
+  Study study = make(config);
   study.prepare(evaluator);
   EXPECT_EQ(evaluator.timings, 1);
   const Candidate candidate = study.candidate(*study.ask(wait));
@@ -306,25 +317,23 @@ TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
 }
 
 TEST_F(StudyTest, ABudgetInWallSecondsGoesByTheBaselinesWallTime) {
-  StudyOptions options = study_options(space, 2);
-  options.budget = parse_budget("20s:wall");
+  StudyConfig config = study_config(space, 2);
+  config.budget = parse_budget("20s:wall");
   bool wait = false;
-  Study study = make(options);
+  Study study = make(config);
   study.prepare(evaluator);
   EXPECT_DOUBLE_EQ(study.candidate(*study.ask(wait)).baseline->step_seconds, 0.03);
 }
 
 TEST_F(StudyTest, AskedTrialsOutliveTheirProcessButASearchTakesThemForLost) {
-  StudyOptions options = study_options(space, 2);
-  options.service = true;
+  StudyConfig config = study_config(space, 2);
   bool wait = false;
-  const Trial asked = *make(options).ask(wait);
-  EXPECT_EQ(make(options).ask(wait)->number, 1);
-  make(options).tell(asked, FakeEvaluator::done(make(options).candidate(asked)));
-  EXPECT_EQ(make(options).history().find(0)->state, TrialState::Done);
-  EXPECT_EQ(make(options).history().find(1)->state, TrialState::Running);
-  options.service = false;
-  Study search = make(options);
+  const Trial asked = *serve(config).ask(wait);
+  EXPECT_EQ(serve(config).ask(wait)->number, 1);
+  serve(config).tell(asked, FakeEvaluator::done(serve(config).candidate(asked)));
+  EXPECT_EQ(serve(config).history().find(0)->state, TrialState::Done);
+  EXPECT_EQ(serve(config).history().find(1)->state, TrialState::Running);
+  Study search = make(config);
   EXPECT_EQ(search.history().find(1)->state, TrialState::Waiting);
   const Trial again = *search.ask(wait);
   EXPECT_EQ(again.attempt, 2);
@@ -336,7 +345,7 @@ TEST_F(StudyTest, AskedTrialsOutliveTheirProcessButASearchTakesThemForLost) {
 
 TEST_F(StudyTest, OnlyTheFiveBestWeightsAreKept) {
   const Folder folder;
-  Study study = make(study_options(space, 12));
+  Study study = make(study_config(space, 12));
   bool wait = false;
   while (const std::optional<Trial> trial = study.ask(wait)) {
     study.tell(*trial, FakeEvaluator::done(study.candidate(*trial)));

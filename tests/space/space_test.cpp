@@ -1,10 +1,12 @@
 #include "space/space.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
+#include "space/judge.h"
 #include "space/scale.h"
 #include "tests/support/test_types.h"
 
@@ -134,7 +136,8 @@ TEST(Space, PresetsHaveFeasibleBlocksAndTheirBaselines) {
     Rng rng(2);
     int feasible = 0;
     for (int i = 0; i < 200; ++i)
-      feasible += why_infeasible(space, space.resolve(space.sample(rng)), gate, test_types(), vocab)
+      feasible += Judge(space, test_types(), space.recipe(), vocab, gate)
+                      .why_refused(space.resolve(space.sample(rng)))
                       .empty();
     EXPECT_GT(feasible, 20) << preset;
   }
@@ -144,7 +147,7 @@ TEST(Feasible, DemandsAttentionWhereTheSpaceHasIt) {
   const auto judge = [](const Space& space, const Point& point) {
     const Cost gate =
         cost(space_baseline(space, "glam", test_types()), test_types(), space.recipe(), 256);
-    return why_infeasible(space, space.resolve(point), gate, test_types(), 256);
+    return Judge(space, test_types(), space.recipe(), 256, gate).why_refused(space.resolve(point));
   };
   Json document = small_space();
   document["constraints"] = Json::array();
@@ -174,7 +177,7 @@ TEST(Feasible, NamesBothNumbersOfABrokenBound) {
   const auto judge = [&](double flops, double parameters) {
     gate.active_flops = own.active_flops * flops;
     gate.parameters = static_cast<std::int64_t>(static_cast<double>(own.parameters) * parameters);
-    return why_infeasible(space, spec, gate, test_types(), 256);
+    return Judge(space, test_types(), space.recipe(), 256, gate).why_refused(spec);
   };
   EXPECT_EQ(judge(1, 4.01), "");
   EXPECT_EQ(judge(2, 4.01), "active_flops 37.1k below 66.7k (0.9 x the baseline's 74.1k)");
@@ -188,8 +191,22 @@ TEST(Feasible, ABlockBeyondCountingIsInfeasibleNotAnError) {  // B23
   spec.d_model = 1 << 24;
   spec.stacks = 1 << 16;
   spec.sublayers[0].fields["heads"] = std::int64_t{4096};
-  EXPECT_EQ(why_infeasible(space, spec, Cost(), test_types(), 256),
+  EXPECT_EQ(Judge(space, test_types(), space.recipe(), 256, Cost()).why_refused(spec),
             "block: needs more than 1e15 parameters; allowed: at most 1e15 parameters");
+}
+
+TEST(Judge, FindsChoicesThatNeverOccur) {
+  Json document = small_space();
+  document["knobs"]["d_model"]["choices"] = {64, 4096};
+  document["constraints"] = {{{"metric", "active_flops"}, {"max_over_baseline", 20}}};
+  const Space space = read_space(document);
+  const Cost gate = cost(space.resolve(Point(8, 0)), test_types(), space.recipe(), 256);
+  const Judge judge(space, test_types(), space.recipe(), 256, gate);
+  const std::vector<Judge::Never> never = judge.never_occurring(200);
+  ASSERT_EQ(never.size(), 1U);
+  EXPECT_EQ(never[0].pointer, "/knobs/d_model/choices/1");
+  EXPECT_EQ(never[0].value, "4096");
+  EXPECT_THAT(never[0].why, ::testing::HasSubstr("active_flops"));
 }
 
 TEST(Diff, NamesEveryDifferingPointer) {

@@ -1,0 +1,23 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "search/results/results_db.h"
+#include "search/study/config.h"
+
+namespace moebius {
+
+// The only code that knows how a database keeps a StudyConfig.
+
+// Fields that a resume compares are `options`, but for seed and lag, which have columns; the others
+// join `provenance`.
+StudySettings settings_of(const StudyConfig& config, const Json& provenance);
+// The study as it was made, by this release or an older one. Baselines of studies that did not
+// store them are those that were trained. Error(BadInput) when a newer release made the study, with
+// fields that this one does not know.
+StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& types);
+// Where `given` is not what was `stored`: one line each in the house form, by the option that says
+// so.
+std::vector<std::string> differences(const StudyConfig& stored, const StudyConfig& given);
+
+}  // namespace moebius
