@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "evaluator/training/account.h"
+
 namespace moebius {
 
 #define PLUGIN(name) EvaluatorPlugin evaluators_##name();
@@ -17,6 +19,15 @@ const Registry<EvaluatorPlugin>& evaluators() {
     return all;
   }();
   return registry;
+}
+
+Outcome refused(const Prepared& prepared) {
+  Outcome outcome;
+  outcome.ending = prepared.ending.value_or(Ending::Failed);
+  outcome.message = prepared.message;
+  put_cost(prepared.cost, outcome.measurement);
+  outcome.measurement.peak_bytes = prepared.peak_bytes;
+  return outcome;
 }
 
 std::string ending_text(Ending ending) {

@@ -2,12 +2,25 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "evaluator/training/candidate.h"
 #include "space/base/registry.h"
+#include "space/cost.h"
 
 namespace moebius {
+
+// What is known of a candidate before it is trained: found once, and handed on.
+struct Prepared {
+  Cost cost;
+  std::int64_t peak_bytes = 0;   // of the whole evaluation; 0 = not known
+  std::string parts;             // what they are, for messages
+  std::optional<Ending> ending;  // how it ends without training, if it does
+  std::string message;           // why
+};
+// What an evaluation that ends so reports.
+Outcome refused(const Prepared& prepared);
 
 // Judges candidates. evaluate() is called from several threads at once, each with another
 // candidate.
@@ -23,8 +36,6 @@ class Evaluator {
   // Error(BadInput) when the recipe cannot run on this data ("less than one window"); asked before
   // anything is written.
   virtual void check(const Recipe& /*recipe*/) const {}
-  virtual std::int64_t peak_bytes(
-      const Candidate& candidate) const = 0;  // pre-flight, no allocation
   // CPU (or wall) seconds of one optimizer step of the gate baseline, measured; 0 when the
   // evaluator has no clock.
   virtual double step_seconds(const Spec& /*spec*/, const Recipe& /*recipe*/, bool /*wall*/) {
@@ -33,7 +44,14 @@ class Evaluator {
   // Whether a search trial's step is timed beside the baseline's, where the budget has a clock:
   // else nothing judges a step-time constraint.
   virtual bool compares_steps() const { return true; }
-  virtual Outcome evaluate(const Candidate& candidate, Observer& observer) = 0;
+  // Pre-flight, nothing is trained. Does not throw what an architecture is to blame for.
+  virtual Prepared prepare(const Candidate& candidate) const = 0;
+  virtual Outcome evaluate(const Candidate& candidate, const Prepared& prepared,
+                           Observer& observer) = 0;
+  // Both at once.
+  Outcome evaluate(const Candidate& candidate, Observer& observer) {
+    return evaluate(candidate, prepare(candidate), observer);
+  }
 };
 
 struct Catalog;  // model/catalog.h

@@ -7,7 +7,6 @@
 #include "evaluator/evaluators/report.h"
 #include "evaluator/evaluators/subprocess.h"
 #include "evaluator/training/account.h"
-#include "evaluator/training/gates.h"
 #include "evaluator/training/step_time.h"
 #include "model/catalog.h"
 #include "space/base/atomic_file.h"
@@ -47,10 +46,15 @@ class Command : public Evaluator {
   std::int64_t vocab() const override { return options_.vocab; }
   // The program's data are its own; their name is all that is known of them.
   std::string data_hash() const override { return hash_hex(options_.data); }
-  // Unknown: the program runs beside us.
-  std::int64_t peak_bytes(const Candidate&) const override { return 0; }
+  // The program runs beside us: what it needs is not known.
+  Prepared prepare(const Candidate& candidate) const override {
+    Prepared prepared;
+    prepared.cost = cost(candidate.spec, options_.catalog->types, candidate.recipe, options_.vocab);
+    return prepared;
+  }
   bool compares_steps() const override { return false; }
-  Outcome evaluate(const Candidate& candidate, Observer& observer) override;
+  Outcome evaluate(const Candidate& candidate, const Prepared& prepared,
+                   Observer& observer) override;
 
  private:
   class Run;
@@ -60,13 +64,16 @@ class Command : public Evaluator {
 // One trial.
 class Command::Run {
  public:
-  Run(const EvaluatorOptions& options, const Candidate& candidate, Observer& observer);
+  Run(const EvaluatorOptions& options, const Candidate& candidate, const Cost& cost,
+      Observer& observer);
   Outcome go();
 
  private:
   void write_task() const;
   void listen(Subprocess& process);
   void take(const std::string& line);
+  void plan() { observer_.planned({.steps = steps_, .done = last_step()}); }
+  std::int64_t last_step() const { return outcome_.curve.empty() ? 0 : outcome_.curve.back().step; }
   void point(const Json& json);
   void finish(const Subprocess::Status& status);
   void end(Ending ending, const std::string& message) {
@@ -78,7 +85,7 @@ class Command::Run {
   const EvaluatorOptions& options_;
   const Candidate& candidate_;
   Observer& observer_;
-  Cost cost_;
+  const Cost& cost_;
   std::filesystem::path directory_;
   std::int64_t steps_ = 0;  // 0 = not known
   std::int64_t lines_ = 0;
@@ -87,11 +94,12 @@ class Command::Run {
   bool ended_ = false;  // outcome_ is settled
 };
 
-Command::Run::Run(const EvaluatorOptions& options, const Candidate& candidate, Observer& observer)
+Command::Run::Run(const EvaluatorOptions& options, const Candidate& candidate, const Cost& cost,
+                  Observer& observer)
     : options_(options),
       candidate_(candidate),
       observer_(observer),
-      cost_(cost(candidate.spec, options.catalog->types, candidate.recipe, options.vocab)),
+      cost_(cost),
       directory_(std::filesystem::absolute(options.directory) /
                  fmt::format("trial-{}-a{}", candidate.trial, candidate.attempt)),
       steps_(candidate.fixed_steps) {
@@ -130,16 +138,12 @@ void Command::Run::point(const Json& json) {
   point.valid_loss = number_or(json, "loss", std::nan(""));
   point.train_loss = number_or(json, "train_loss", std::nan(""));
   point.cpu_seconds = number_or(json, "seconds", 0);
-  const std::int64_t before = outcome_.curve.empty() ? 0 : outcome_.curve.back().step;
-  if (point.step <= before)
+  if (point.step <= last_step())
     return end(Ending::Failed, fmt::format("line {} of its output: step {} after step {}", lines_,
-                                           point.step, before));
+                                           point.step, last_step()));
   outcome_.curve.push_back(point);
-  observer_.point(point, steps_);
-  const double limit = quality_limit(candidate_);
-  if (steps_ > 0 && before < quarter(steps_) && point.step >= quarter(steps_) &&
-      point.valid_loss > limit)
-    end(Ending::Pruned, why_pruned(point.valid_loss, point.step, steps_, limit));
+  if (const std::string why = observer_.point(point, steps_); !why.empty())
+    end(Ending::Pruned, why);
 }
 
 void Command::Run::take(const std::string& line) {
@@ -149,7 +153,7 @@ void Command::Run::take(const std::string& line) {
   switch (report.kind) {
     case Report::Kind::Steps:
       steps_ = count_or(report.json, "steps", 0);
-      return observer_.planned(steps_);
+      return plan();
     case Report::Kind::Point:
       return point(report.json);
     case Report::Kind::Final:
@@ -213,7 +217,7 @@ void Command::Run::finish(const Subprocess::Status& status) {
 
 Outcome Command::Run::go() {
   write_task();
-  if (steps_ > 0) observer_.planned(steps_);
+  if (steps_ > 0) plan();
   const std::map<std::string, std::string> environment = {
       {"MOEBIUS_TRIAL_DIR", directory_.string()},
       {"MOEBIUS_TRIAL", std::to_string(candidate_.trial)},
@@ -229,9 +233,8 @@ Outcome Command::Run::go() {
   const Subprocess::Status status = process.wait();
   Measurement& measurement = outcome_.measurement;
   measurement.cpu_seconds = status.cpu_seconds;
-  const std::int64_t last = outcome_.curve.empty() ? 0 : outcome_.curve.back().step;
   const std::int64_t done =
-      final_.is_object() ? count_or(final_, "steps", std::max(last, steps_)) : last;
+      final_.is_object() ? count_or(final_, "steps", std::max(last_step(), steps_)) : last_step();
   put_training(cost_, done, measurement);
   if (final_.is_object())
     put_tokens(cost_, count_or(final_, "tokens", measurement.tokens), measurement);
@@ -240,8 +243,9 @@ Outcome Command::Run::go() {
   return std::move(outcome_);
 }
 
-Outcome Command::evaluate(const Candidate& candidate, Observer& observer) {
-  return Run(options_, candidate, observer).go();
+Outcome Command::evaluate(const Candidate& candidate, const Prepared& prepared,
+                          Observer& observer) {
+  return Run(options_, candidate, prepared.cost, observer).go();
 }
 
 }  // namespace

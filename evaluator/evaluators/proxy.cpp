@@ -2,6 +2,8 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <new>
 #include <numbers>
 
@@ -9,7 +11,6 @@
 #include "evaluator/corpus/tokenizer.h"
 #include "evaluator/evaluator.h"
 #include "evaluator/training/account.h"
-#include "evaluator/training/gates.h"
 #include "evaluator/training/probe.h"
 #include "evaluator/training/step_time.h"
 #include "evaluator/training/trainer.h"
@@ -41,9 +42,10 @@ class Proxy : public Evaluator {
     check_windows(*corpus_, Split::Train, recipe.batch, recipe.seq);
     check_windows(*corpus_, Split::Validation, recipe.batch, recipe.seq);
   }
-  std::int64_t peak_bytes(const Candidate& candidate) const override;
+  Prepared prepare(const Candidate& candidate) const override;
   double step_seconds(const Spec& spec, const Recipe& recipe, bool wall) override;
-  Outcome evaluate(const Candidate& candidate, Observer& observer) override;
+  Outcome evaluate(const Candidate& candidate, const Prepared& prepared,
+                   Observer& observer) override;
 
  private:
   LearnerOptions learner_options(std::uint64_t seed) const {
@@ -58,11 +60,12 @@ class Proxy : public Evaluator {
                                      *options_.catalog);
   }
   bool measures(const Candidate& candidate) const;
-  std::string why_too_large(const Candidate& candidate) const;
+  void plan_memory(const Candidate& candidate, Prepared& prepared) const;
+  std::int64_t baseline_bytes(const Spec& spec, const Recipe& recipe) const;
   Json identity(const Candidate& candidate) const;
   Progress begin(const Candidate& candidate, const Cost& cost, StepRatio& ratio) const;
   std::unique_ptr<Learner> start(const Candidate& candidate, Progress& progress) const;
-  void judge(const Candidate& candidate, const Cost& cost, Observer& observer,
+  void judge(const Candidate& candidate, const Prepared& prepared, Observer& observer,
              Outcome& outcome) const;
   void finish(const Candidate& candidate, Learner& learner, Outcome& outcome) const;
 
@@ -70,6 +73,8 @@ class Proxy : public Evaluator {
   std::shared_ptr<const Corpus> corpus_;
   std::int64_t vocab_;
   mutable std::atomic<bool> warned_{false};
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, std::int64_t> baseline_bytes_;  // by block and recipe
 };
 
 Proxy::Proxy(const EvaluatorOptions& options) : options_(options) {
@@ -89,25 +94,44 @@ bool Proxy::measures(const Candidate& candidate) const {
          candidate.baseline->spec != candidate.spec;
 }
 
-std::int64_t Proxy::peak_bytes(const Candidate& candidate) const {
-  const Recipe& recipe = candidate.recipe;
-  std::int64_t training = probe_bytes(recipe, vocab_) + recipe.tokens() * 32;  // windows, losses
-  if (measures(candidate))
-    training = std::max(training, plan(candidate.baseline->spec, recipe).total());
-  return plan(candidate.spec, recipe).total() + training;
+// Every trial of a study is timed beside the same block.
+std::int64_t Proxy::baseline_bytes(const Spec& spec, const Recipe& recipe) const {
+  const std::string key = spec_hash(spec) + json_hash(to_json(recipe));
+  const std::lock_guard lock(mutex_);
+  const auto found = baseline_bytes_.find(key);
+  if (found != baseline_bytes_.end()) return found->second;
+  return baseline_bytes_[key] = plan(spec, recipe).total();
 }
 
-std::string Proxy::why_too_large(const Candidate& candidate) const {
-  const std::int64_t limit = options_.memory_limit > 0 ? options_.memory_limit : free_memory();
-  const std::int64_t needed = peak_bytes(candidate);
-  if (needed <= limit) return "";
-  const MemoryPlan memory = plan(candidate.spec, candidate.recipe);
-  return fmt::format(
-      "needs {}: parameters {}, gradients {}, optimizer {}, activations {}, library {}, evaluation "
-      "and timing {}; limit {}",
-      bytes_text(needed), bytes_text(memory.parameters), bytes_text(memory.gradients),
-      bytes_text(memory.optimizer), bytes_text(memory.arena), bytes_text(memory.library),
-      bytes_text(needed - memory.total()), bytes_text(limit));
+void Proxy::plan_memory(const Candidate& candidate, Prepared& prepared) const {
+  const Recipe& recipe = candidate.recipe;
+  const MemoryPlan memory = plan(candidate.spec, recipe);
+  std::int64_t beside = probe_bytes(recipe, vocab_) + recipe.tokens() * 32;  // windows, losses
+  if (measures(candidate))
+    beside = std::max(beside, baseline_bytes(candidate.baseline->spec, recipe));
+  prepared.peak_bytes = memory.total() + beside;
+  prepared.parts = fmt::format(
+      "parameters {}, gradients {}, optimizer {}, activations {}, library {}, evaluation and "
+      "timing {}",
+      bytes_text(memory.parameters), bytes_text(memory.gradients), bytes_text(memory.optimizer),
+      bytes_text(memory.arena), bytes_text(memory.library), bytes_text(beside));
+}
+
+Prepared Proxy::prepare(const Candidate& candidate) const {
+  Prepared prepared;
+  prepared.message = why_illegal(candidate.spec, options_.catalog->types, candidate.recipe);
+  if (!prepared.message.empty()) {
+    prepared.ending = Ending::Infeasible;
+    return prepared;
+  }
+  prepared.cost = cost(candidate.spec, options_.catalog->types, candidate.recipe, vocab_);
+  try {
+    plan_memory(candidate, prepared);
+  } catch (const std::bad_alloc&) {
+    prepared.ending = Ending::OutOfMemory;
+    prepared.message = "the system refused memory for the plan of the trial";
+  }
+  return prepared;
 }
 
 double Proxy::step_seconds(const Spec& spec, const Recipe& recipe, bool wall) {
@@ -214,26 +238,29 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Outcome& outcom
   learner.save(candidate.keep_weights, measurement.steps, false, metadata.dump());
 }
 
-void Proxy::judge(const Candidate& candidate, const Cost& cost, Observer& observer,
+void Proxy::judge(const Candidate& candidate, const Prepared& prepared, Observer& observer,
                   Outcome& outcome) const {
   Measurement& measurement = outcome.measurement;
   const auto end = [&](Ending ending, const std::string& message) {
     outcome.ending = ending;
     outcome.message = message;
   };
-  if (const auto why = why_too_large(candidate); !why.empty()) return end(Ending::OutOfMemory, why);
+  const std::int64_t limit = options_.memory_limit > 0 ? options_.memory_limit : free_memory();
+  if (prepared.peak_bytes > limit)
+    return end(Ending::OutOfMemory,
+               fmt::format("needs {}: {}; limit {}", bytes_text(prepared.peak_bytes),
+                           prepared.parts, bytes_text(limit)));
+  const Cost& cost = prepared.cost;
   StepRatio ratio;
   Progress progress = begin(candidate, cost, ratio);
   measurement.step_ratio = progress.step_ratio;
-  if (const auto why = why_too_slow(ratio, candidate); !why.empty())
+  if (const auto why = why_too_slow(ratio, candidate.max_step_ratio); !why.empty())
     return end(Ending::Infeasible, why);
-  if (std::isfinite(progress.step_ratio)) observer.timed(progress.step_ratio);
-  observer.planned(progress.steps);
+  observer.planned({progress.steps, progress.step, progress.step_ratio});
 
   const auto learner = start(candidate, progress);
-  const TrainPlan plan{candidate.seed,       quality_limit(candidate),
-                       candidate.checkpoint, candidate.checkpoint_seconds,
-                       identity(candidate),  options_.threads};
+  const TrainPlan plan{candidate.seed, candidate.checkpoint, candidate.checkpoint_seconds,
+                       identity(candidate), options_.threads};
   const TrainResult result = train(*learner, *corpus_, candidate.recipe, plan, progress, observer);
   end(result.ending, result.message);
   outcome.curve = progress.curve;
@@ -255,23 +282,15 @@ void Proxy::judge(const Candidate& candidate, const Cost& cost, Observer& observ
     put_stop(outcome.curve, progress.step, measurement);
 }
 
-Outcome Proxy::evaluate(const Candidate& candidate, Observer& observer) {
+Outcome Proxy::evaluate(const Candidate& candidate, const Prepared& prepared, Observer& observer) {
   check(candidate.recipe);
-  Outcome outcome;
-  if (const auto why = why_illegal(candidate.spec, options_.catalog->types, candidate.recipe);
-      !why.empty()) {
-    outcome.ending = Ending::Infeasible;
-    outcome.message = why;
-    return outcome;
-  }
-  const Cost static_cost = cost(candidate.spec, options_.catalog->types, candidate.recipe, vocab_);
-  put_cost(static_cost, outcome.measurement);
-  outcome.measurement.peak_bytes = peak_bytes(candidate);
+  Outcome outcome = refused(prepared);
+  if (prepared.ending) return outcome;
   try {
-    judge(candidate, static_cost, observer, outcome);
+    judge(candidate, prepared, observer, outcome);
   } catch (const std::bad_alloc&) {
     outcome.ending = Ending::OutOfMemory;
-    outcome.message = "the system refused " + bytes_text(outcome.measurement.peak_bytes);
+    outcome.message = "the system refused " + bytes_text(prepared.peak_bytes);
   }
   if (outcome.ending != Ending::Stopped && !candidate.checkpoint.empty()) {
     std::error_code error;  // not there: it was never saved

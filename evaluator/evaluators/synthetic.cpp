@@ -7,7 +7,7 @@
 
 #include "evaluator/evaluator.h"
 #include "evaluator/training/account.h"
-#include "evaluator/training/gates.h"
+#include "evaluator/training/step_time.h"
 #include "model/catalog.h"
 #include "space/base/hash.h"
 #include "space/base/rng.h"
@@ -73,7 +73,12 @@ class Synthetic : public Evaluator {
 
   std::int64_t vocab() const override { return kVocab; }
   std::string data_hash() const override { return "synthetic"; }
-  std::int64_t peak_bytes(const Candidate&) const override { return 1 << 20; }
+  Prepared prepare(const Candidate& candidate) const override {
+    Prepared prepared;
+    prepared.cost = cost(candidate.spec, options_.catalog->types, candidate.recipe, kVocab);
+    prepared.peak_bytes = 1 << 20;
+    return prepared;
+  }
   // Seconds that a step would take: more for wider blocks and for experts. What budgets in seconds
   // and the step-time gate go by, so that they too give the same search every time.
   double step_seconds(const Spec& spec, const Recipe& recipe, bool) override {
@@ -83,20 +88,20 @@ class Synthetic : public Evaluator {
     return 1e-8 * static_cast<double>(spec.stacks) * layers * static_cast<double>(spec.d_model) *
            static_cast<double>(recipe.tokens());
   }
-  Outcome evaluate(const Candidate& candidate, Observer& observer) override;
+  Outcome evaluate(const Candidate& candidate, const Prepared& prepared,
+                   Observer& observer) override;
 
  private:
   EvaluatorOptions options_;
   double milliseconds_, nan_percent_, oom_percent_;
 };
 
-Outcome Synthetic::evaluate(const Candidate& candidate, Observer& observer) {
+Outcome Synthetic::evaluate(const Candidate& candidate, const Prepared& prepared,
+                            Observer& observer) {
   const Spec& spec = candidate.spec;
-  const Cost static_cost = cost(spec, options_.catalog->types, candidate.recipe, kVocab);
-  Outcome outcome;
+  const Cost& static_cost = prepared.cost;
+  Outcome outcome = refused(prepared);
   Measurement& measurement = outcome.measurement;
-  put_cost(static_cost, measurement);
-  measurement.peak_bytes = peak_bytes(candidate);
   measurement.step_seconds = step_seconds(spec, candidate.recipe, false);
   const Rng block(derive_key(0, spec_hash(spec)));
   Rng rng = block.split("seed", candidate.seed);
@@ -111,13 +116,14 @@ Outcome Synthetic::evaluate(const Candidate& candidate, Observer& observer) {
   if (candidate.baseline && candidate.baseline->step_seconds > 0 && candidate.budget.timed()) {
     const double ratio = measurement.step_seconds / candidate.baseline->step_seconds;
     measurement.step_ratio = ratio;
-    if (const auto why = why_too_slow({ratio, ratio, ratio, 1}, candidate); !why.empty())
+    if (const auto why = why_too_slow({ratio, ratio, ratio, 1}, candidate.max_step_ratio);
+        !why.empty())
       return end(Ending::Infeasible, why);
   }
   const StepCost step_cost{static_cost.tokens, static_cost.step_flops, measurement.step_seconds};
   const std::int64_t steps =
       candidate.fixed_steps > 0 ? candidate.fixed_steps : steps_of(candidate.budget, step_cost);
-  observer.planned(steps);
+  observer.planned({steps, 0, measurement.step_ratio});
 
   Rng rugged = block.split("rugged");
   const double asymptote = features_loss(spec) + kRugged * rugged.uniform() + kNoise * rng.normal();
@@ -139,10 +145,9 @@ Outcome Synthetic::evaluate(const Candidate& candidate, Observer& observer) {
     }
     const double loss = loss_at(step);
     outcome.curve.push_back({step, loss, loss, measurement.cpu_seconds});
-    observer.point(outcome.curve.back(), steps);
-    if (step == quarter(steps) && loss > quality_limit(candidate)) {
+    if (const auto why = observer.point(outcome.curve.back(), steps); !why.empty()) {
       put_stop(outcome.curve, step, measurement);
-      return end(Ending::Pruned, why_pruned(loss, step, steps, quality_limit(candidate)));
+      return end(Ending::Pruned, why);
     }
   }
   measurement.loss = measurement.native_loss = loss_at(steps);

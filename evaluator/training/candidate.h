@@ -12,15 +12,10 @@
 
 namespace moebius {
 
-// The gate baseline as its own trial measured it: what budgets in seconds and both gates compare
-// with.
-struct GateBaseline {
+// The study's first baseline: what steps are timed beside.
+struct TimedBaseline {
   Spec spec;
-  double step_seconds = 0;        // by the budget's clock, measured once per study, stored
-  std::vector<CurvePoint> curve;  // its quarter is the quality gate
-  std::int64_t steps = 0;
-  double margin = 0.02;       // nats a candidate may be worse at a quarter
-  double max_step_ratio = 0;  // step-time constraint; 0 = none
+  double step_seconds = 0;  // by the budget's clock, measured once per study, stored
 };
 
 // One candidate to judge. Everything an evaluation depends on is in here or in the evaluator's own
@@ -35,8 +30,9 @@ struct Candidate {
       0;  // > 0: resolved before (resume, re-run); the budget is not resolved again
   double fixed_ratio = std::numeric_limits<double>::quiet_NaN();  // step ratio, if measured then
   std::uint64_t seed = 0;
-  bool gated = false;  // search trials: both gates; baselines, re-runs and noise: none
-  std::optional<GateBaseline> baseline;
+  std::optional<TimedBaseline> baseline;
+  // Greatest step time over the baseline's; search trials only.
+  std::optional<double> max_step_ratio;
   // Where an attempt that was stopped or killed starts again; "" = nowhere. Written at a stop and
   // after every `checkpoint_seconds` of training; gone when the attempt has ended.
   std::string checkpoint;
@@ -44,13 +40,20 @@ struct Candidate {
   std::string keep_weights;  // where a finished model is written; "" = nowhere
 };
 
+// How long an attempt will train.
+struct StepPlan {
+  std::int64_t steps = 0;
+  std::int64_t done = 0;  // by an earlier part of the attempt
+  double step_ratio = std::numeric_limits<double>::quiet_NaN();  // if timed beside the baseline
+};
+
 // Live talk of a running evaluation. Called from the evaluating thread; must not block.
 class Observer {
  public:
   virtual ~Observer() = default;
-  virtual void timed(double /*step_ratio*/) {}  // beside the baseline; before planned()
-  virtual void planned(std::int64_t /*steps*/) {}
-  virtual void point(const CurvePoint& /*point*/, std::int64_t /*of_steps*/) {}
+  virtual void planned(const StepPlan&) {}
+  // "" = go on; else why the trial is to end now as pruned.
+  virtual std::string point(const CurvePoint& /*point*/, std::int64_t /*of_steps*/) { return ""; }
   virtual bool stop() { return false; }  // true: checkpoint and come back with Ending::Stopped
 };
 

@@ -77,6 +77,13 @@ StepRatio ratio_of(const std::vector<double>& candidate, const std::vector<doubl
           static_cast<int>(ratios.size())};
 }
 
+std::string why_too_slow(const StepRatio& ratio, std::optional<double> limit) {
+  if (!limit || ratio.pairs == 0 || ratio.low <= *limit) return "";
+  return fmt::format(
+      "step time {:.2f}x the baseline's ({:.2f}-{:.2f} over {} pairs); allowed: {:.2f}x",
+      ratio.median, ratio.low, ratio.high, ratio.pairs, *limit);
+}
+
 double time_steps(Learner& learner, const Timing& timing) {
   Samples samples(learner, timing);
   take_samples({&samples}, timing);

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
-#include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "evaluator/corpus/corpus.h"
@@ -30,6 +31,10 @@ struct StepRatio {
 };
 // Quartiles of the ratios of paired samples.
 StepRatio ratio_of(const std::vector<double>& candidate, const std::vector<double>& baseline);
+
+// "" or why the measured step time is above `limit`. Only a whole interquartile range above it is:
+// an unsettled ratio never rejects.
+std::string why_too_slow(const StepRatio& ratio, std::optional<double> limit);
 
 // How steps are timed: on training batches, after two steps of warm-up, until `seconds` of CPU are
 // spent and at least five samples taken.

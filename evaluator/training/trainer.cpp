@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evaluator/training/gates.h"
 #include "evaluator/training/step_time.h"
 #include "space/base/hash.h"
 
@@ -97,12 +96,12 @@ class Loop {
       progress_.loss_sum = 0;
       progress_.loss_count = 0;
     }
-    observer_.point(point, steps);
+    const std::string pruned = observer_.point(point, steps);
     if (completes_part(step, steps, kValidPoints) && !std::isfinite(point.valid_loss))
       end(Ending::Diverged,
           fmt::format("validation loss {} at step {} of {}", point.valid_loss, step, steps));
-    else if (step == quarter(steps) && point.valid_loss > plan_.prune_above)
-      end(Ending::Pruned, why_pruned(point.valid_loss, step, steps, plan_.prune_above));
+    else if (!pruned.empty())
+      end(Ending::Pruned, pruned);
   }
 
   void end(Ending ending, std::string message) {

@@ -1,6 +1,5 @@
 #pragma once
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -16,8 +15,7 @@ namespace moebius {
 // nothing else.
 
 struct TrainPlan {
-  std::uint64_t seed = 0;                                        // of the batches
-  double prune_above = std::numeric_limits<double>::infinity();  // validation loss at a quarter
+  std::uint64_t seed = 0;         // of the batches
   std::string checkpoint;         // where the run is saved; "" = nowhere
   double checkpoint_seconds = 0;  // of training, from one save to the next
   Json identity;                  // of the run, saved with it (evaluator/training/progress.h)
@@ -30,7 +28,7 @@ struct TrainResult {
   double step_seconds = 0;  // CPU, median
 };
 
-// Runs from `progress` (step 0, or what was read and restored) to the end, a gate, divergence (a
+// Runs from `progress` (step 0, or what was read and restored) to the end, a prune, divergence (a
 // loss or gradient that is not finite; after 10 % of the steps a smoothed loss above twice the
 // first) or a stop. 48 points a run go to the observer, 16 of them into the curve, and at 8 of
 // those, among them the quarter, the validation loss is taken on the first 8 fixed batches.

@@ -1,5 +1,6 @@
 #include "search/commands/session.h"
 #include "search/report/table.h"
+#include "search/samplers/sampler.h"
 
 namespace moebius {
 namespace {
@@ -47,8 +48,9 @@ Command commands_ask() {
             describe(args, request->db);
             args.option("--space NAME|FILE", request->space, "makes the study (first use)");
             describe_study(args, study.given,
-                           {"evaluator", "command", "timeout", "backend", "gate_margin"});
-            args.option("--sampler-option NAME=VALUE", study.sampler_options, sampler_help());
+                           {"evaluator", "command", "timeout", "backend", "stopper"});
+            args.option("--sampler-option NAME=VALUE", study.sampler_options,
+                        option_help(samplers()));
             args.option("--baseline BLOCK", study.baselines, "instead of the space's (first use)");
             args.option("--seed-from BLOCK", request->seed_from, "to try first (first use)");
             describe_recipe(args, study.recipe);

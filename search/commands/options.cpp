@@ -5,9 +5,7 @@
 #include <filesystem>
 
 #include "model/schedule.h"
-#include "search/samplers/sampler.h"
 #include "search/study/config.h"
-#include "search/study/plugin_options.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 
@@ -194,13 +192,6 @@ void describe_study(Args& args, Fields& given, const std::vector<std::string>& w
     args.option(field.option, described,
                 [&given, key = field.key](const Value& typed) { given[key] = typed; });
   });
-}
-
-std::string sampler_help() {
-  std::vector<std::string> parts;
-  for (const auto& [name, plugin] : samplers())
-    if (!plugin.options.empty()) parts.push_back(name + ": " + describe_fields(plugin.options));
-  return "an option of the sampler; " + join(parts, "; ");
 }
 
 Block load_block(const std::string& name_or_file) {

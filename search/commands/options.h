@@ -8,6 +8,7 @@
 #include "model/catalog.h"
 #include "search/commands/args.h"
 #include "search/results/results_db.h"
+#include "search/study/plugin_options.h"
 #include "space/scale.h"
 #include "space/space.h"
 
@@ -52,8 +53,14 @@ void describe_recipe(Args& args, Fields& given);
 // The fields of a study that have an option, but for those in `without`: those given, by key.
 void describe_study(Args& args, Fields& given, const std::vector<std::string>& without = {});
 
-// Of --sampler-option: what each sampler takes.
-std::string sampler_help();
+// Of --sampler-option and the like: what each plug-in takes.
+template <class Plugin>
+std::string option_help(const Registry<Plugin>& plugins) {
+  std::vector<std::string> parts;
+  for (const auto& [name, plugin] : plugins)
+    if (!plugin.options.empty()) parts.push_back(name + ": " + describe_fields(plugin.options));
+  return join(parts, "; ");
+}
 
 // A block that a user names: a baseline ("glam-nano"), or a moebius.block/1 file as export writes
 // it, or the folder that train wrote.

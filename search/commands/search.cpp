@@ -2,6 +2,8 @@
 
 #include "search/commands/session.h"
 #include "search/report/table.h"
+#include "search/samplers/sampler.h"
+#include "search/stoppers/stopper.h"
 
 namespace moebius {
 namespace {
@@ -13,7 +15,16 @@ void describe_options(Args& args, SessionRequest& request) {
   describe(args, request.db);
   StudyRequest& study = request.study;
   describe_study(args, study.given);
-  args.option("--sampler-option NAME=VALUE", study.sampler_options, sampler_help());
+  args.option("--sampler-option NAME=VALUE", study.sampler_options, option_help(samplers()));
+  args.option("--stopper-option NAME=VALUE", study.stopper_options, option_help(stoppers()));
+  const Field margin{.name = "margin",
+                     .kind = Field::Kind::Number,
+                     .low = 0,
+                     .high = 100,
+                     .help = "older word for --stopper-option margin=X"};
+  args.option("--gate-margin X", margin, [&study](const Value& value) {
+    study.stopper_options.push_back("margin=" + value_text(value));
+  });
   args.option("--seed-from BLOCK", request.seed_from, "a block file or baseline to try first");
   args.option("--baseline BLOCK", study.baselines,
               "instead of the space's; trials are compared with the first one");

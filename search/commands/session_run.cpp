@@ -29,7 +29,7 @@ std::string Session::forecast_line() const {
     candidate.spec = config.baselines.front().spec;
     candidate.recipe = config.recipe;
     candidate.budget = config.budget;
-    input.peak_bytes = evaluator_->peak_bytes(candidate);
+    input.peak_bytes = evaluator_->prepare(candidate).peak_bytes;
   }
   return forecast(config, study_->history(), layer_types(), input) +
          fmt::format("; study {} in {}", db_.study, db_.db);

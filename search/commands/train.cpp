@@ -42,8 +42,13 @@ Budget budget_of(const Options& options) {
 class Talk : public Observer {
  public:
   bool stop() override { return stop_requested(); }
-  void point(const CurvePoint& point, std::int64_t of_steps) override {
-    if (log_level() < LogLevel::Info) return;
+  std::string point(const CurvePoint& point, std::int64_t of_steps) override {
+    if (log_level() >= LogLevel::Info) show(point, of_steps);
+    return "";
+  }
+
+ private:
+  void show(const CurvePoint& point, std::int64_t of_steps) {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < std::chrono::milliseconds(live_ ? 200 : 5000) && point.step < of_steps)
       return;
@@ -56,7 +61,6 @@ class Talk : public Observer {
                live_ && point.step < of_steps ? "" : "\n");
   }
 
- private:
   const bool live_ = isatty(STDERR_FILENO) != 0;
   std::chrono::steady_clock::time_point last_;
 };
@@ -162,20 +166,20 @@ int run(const Options& options) {
     info("{} is trained already; nothing to do", folder.string());
     return 0;
   }
+  const Prepared prepared = evaluator->prepare(candidate);
   // The program and the corpus are in memory already.
-  const std::int64_t announced = peak_resident() + evaluator->peak_bytes(candidate);
+  const std::int64_t announced = peak_resident() + prepared.peak_bytes;
   info("{}: {}, {} parameters; {}; needs {} of {} free", block.name,
        notation(block.spec, layer_types()),
-       count_text(static_cast<double>(
-           cost(block.spec, layer_types(), candidate.recipe, evaluator->vocab()).parameters)),
-       to_string(candidate.budget), bytes_text(announced), bytes_text(free_memory()));
+       count_text(static_cast<double>(prepared.cost.parameters)), to_string(candidate.budget),
+       bytes_text(announced), bytes_text(free_memory()));
   if (!options.no_weights) candidate.keep_weights = folder / "model.safetensors";
   write_block(folder, block, candidate, provenance);
   write_file(folder / "run.json", identity.dump(2) + "\n");
 
   install_stop_signals();
   Talk talk;
-  const Outcome outcome = evaluator->evaluate(candidate, talk);
+  const Outcome outcome = evaluator->evaluate(candidate, prepared, talk);
   write_file(folder / "train.jsonl", curve_lines(outcome.curve));
   return report(outcome, folder, announced);
 }

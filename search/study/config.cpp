@@ -6,6 +6,7 @@
 #include "evaluator/evaluator.h"
 #include "model/catalog.h"
 #include "search/samplers/sampler.h"
+#include "search/stoppers/stopper.h"
 #include "search/study/plugin_options.h"
 #include "space/base/text.h"
 #include "space/scale.h"
@@ -31,6 +32,12 @@ Fields settled_sampler_options(const StudyConfig& config) {
                  plugin.defaults ? plugin.defaults(config.trials) : Fields(), plugin.options);
 }
 
+Fields settled_stopper_options(const StudyConfig& config) {
+  return settled("--stopper-option", config.stopper_options, {},
+                 stoppers().get(config.stopper).options);
+}
+
+std::vector<std::string> stopper_names() { return stoppers().names(); }
 std::vector<std::string> evaluator_names() { return evaluators().names(); }
 std::vector<std::string> backend_names() { return builtin_catalog().backends.names(); }
 std::vector<std::string> sampler_names() { return samplers().names(); }

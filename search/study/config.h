@@ -38,7 +38,8 @@ struct StudyConfig {
   std::string precision;   // of products: "fp32" or "bf16"; "" = as the recipe says
   std::int64_t vocab = 0;  // V; 0 = the corpus'
   std::string data, tokenizer, data_hash;
-  double gate_margin = 0.02;
+  std::string stopper = "quarter";
+  Fields stopper_options;
   std::vector<Baseline> baselines;
   std::int64_t baseline_seeds = 1;  // seeds of each baseline
   std::vector<Spec> seeds;          // first search trials, in order
@@ -46,8 +47,9 @@ struct StudyConfig {
   std::string constraints = "study";
 };
 
-// The sampler's options, with what `config` leaves out.
+// The options of sampler and stopper, with what `config` leaves out.
 Fields settled_sampler_options(const StudyConfig& config);
+Fields settled_stopper_options(const StudyConfig& config);
 
 // What is said of a field beside its value.
 struct ConfigField {
@@ -62,6 +64,7 @@ struct ConfigField {
 std::vector<std::string> evaluator_names();
 std::vector<std::string> backend_names();
 std::vector<std::string> sampler_names();
+std::vector<std::string> stopper_names();
 
 // visit(field, value) for every field but the name, the space and the recipe, in the order in which
 // options are listed. JSON, options and differences between studies are made from this list.
@@ -111,9 +114,12 @@ void for_each_field(Config& config, Visit&& visit) {
   visit(F{"baseline_seeds", "--baseline-seeds N", "seeds of each baseline", 1, 100},
         config.baseline_seeds);
   visit(F{"seeds", "--seed-from"}, config.seeds);
-  visit(F{"gate_margin", "--gate-margin X",
-          "nats that a block may be worse than the baseline at a quarter of the budget", 0, 100},
-        config.gate_margin);
+  visit(F{.key = "stopper",
+          .option = "--stopper",
+          .help = "who ends trials early",
+          .words = stopper_names},
+        config.stopper);
+  visit(F{"stopper_options", "--stopper-option"}, config.stopper_options);
   visit(F{.key = "constraints", .option = "", .absent = "space"}, config.constraints);
 }
 

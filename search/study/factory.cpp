@@ -5,6 +5,7 @@
 #include "model/catalog.h"
 #include "model/schedule.h"
 #include "search/samplers/sampler.h"
+#include "search/stoppers/stopper.h"
 #include "search/study/plugin_options.h"
 #include "search/study/stored.h"
 #include "space/base/text.h"
@@ -44,10 +45,12 @@ void overlay(StudyConfig& config, const StudyRequest& request, const LayerTypes&
     if (const auto found = request.given.find(field.key); found != request.given.end())
       Overlay{found->second}(value);
   });
-  if (!request.sampler_options.empty())
-    for (auto& [name, value] : read_words("--sampler-option", request.sampler_options,
-                                          samplers().get(config.sampler).options))
-      config.sampler_options[name] = std::move(value);
+  for (auto& [name, value] : read_words("--sampler-option", request.sampler_options,
+                                        samplers().get(config.sampler).options))
+    config.sampler_options[name] = std::move(value);
+  for (auto& [name, value] : read_words("--stopper-option", request.stopper_options,
+                                        stoppers().get(config.stopper).options))
+    config.stopper_options[name] = std::move(value);
 }
 
 // Data are told apart by their contents, which the evaluator reads. -> differences from how the
@@ -108,6 +111,7 @@ MadeStudy new_study(const std::string& name, const StudyRequest& request,
   config.recipe = changed(config.space.recipe(), request.recipe);
   check_recipe(config.recipe, *resources.catalog);
   config.sampler_options = settled_sampler_options(config);
+  config.stopper_options = settled_stopper_options(config);
   if (request.elsewhere) config.evaluator = kElsewhere;
   made.evaluator = make_evaluator(config, resources);
   if (made.evaluator) config.precision = made.evaluator->precision();

@@ -12,12 +12,12 @@ namespace moebius {
 // What somebody asks of a study: only what was said.
 struct StudyRequest {
   std::optional<Space> space;
-  Fields given;                              // fields of StudyConfig, by key
-  Fields recipe;                             // fields of its recipe, by key
-  std::vector<std::string> baselines;        // blocks or files, instead of the space's
-  std::vector<Spec> seeds;                   // first search trials
-  std::vector<std::string> sampler_options;  // NAME=VALUE
-  bool elsewhere = false;                    // ask, tell, enqueue: no evaluator is made
+  Fields given;                        // fields of StudyConfig, by key
+  Fields recipe;                       // fields of its recipe, by key
+  std::vector<std::string> baselines;  // blocks or files, instead of the space's
+  std::vector<Spec> seeds;             // first search trials
+  std::vector<std::string> sampler_options, stopper_options;  // NAME=VALUE
+  bool elsewhere = false;  // ask, tell, enqueue: no evaluator is made
 };
 
 // A study and who judges its trials; null for a study that is judged elsewhere.

@@ -180,6 +180,10 @@ StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& 
     unknown.erase(field.key);
     if (!json.is_null()) FromJson{{json, "/options/" + field.key, problems}, types}(value);
   });
+  // The rule of a quarter was the only one, with an option of its own.
+  if (!settings.options.contains("stopper_options"))
+    config.stopper_options["margin"] = settings.options.value("gate_margin", 0.02);
+  unknown.erase("gate_margin");
   for (const auto& [key, value] : unknown.items())
     problems.add("/options/" + key,
                  fmt::format("release {} made this study with an option that {} does not know",

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "search/stoppers/stopper.h"
 #include "search/study/draft.h"
 #include "search/study/proposal.h"
 #include "search/study/stored.h"
@@ -45,6 +46,7 @@ struct Study::Impl {
   ResultsDb& db;
   const bool service;
   const std::unique_ptr<Sampler> sampler;
+  const std::unique_ptr<Stopper> stopper;
   const std::string owner;
   const Judge judge;
 
@@ -61,6 +63,7 @@ struct Study::Impl {
         db(results),
         service(is_service),
         sampler(samplers().get(config.sampler).make(settled_sampler_options(config))),
+        stopper(stoppers().get(config.stopper).make(settled_stopper_options(config))),
         owner(service ? kService : process_owner()),
         judge(judge_of(config, types)) {
     check_study(config, types);
@@ -79,10 +82,12 @@ struct Study::Impl {
     const std::optional<StudyRow> known = db.find_study(given.name);
     if (!known) {
       given.sampler_options = settled_sampler_options(given);
+      given.stopper_options = settled_stopper_options(given);
       return given;
     }
     const StudyConfig stored = stored_config(db, *known, types);
     if (given.sampler_options.empty()) given.sampler_options = stored.sampler_options;
+    if (given.stopper_options.empty()) given.stopper_options = stored.stopper_options;
     const std::vector<std::string> lines = differences(stored, given);
     if (!lines.empty()) throw Error(Exit::BadInput, join(lines, "\n"));
     return given;
@@ -185,19 +190,6 @@ struct Study::Impl {
   bool by_wall() const { return config.budget.unit == Budget::Unit::Wall; }
   const char* step_seconds_key() const { return by_wall() ? kWallStepSeconds : kStepSeconds; }
 
-  GateBaseline gate_baseline() const {
-    GateBaseline result;
-    result.spec = config.baselines.front().spec;
-    result.step_seconds = step_seconds;
-    result.margin = config.gate_margin;
-    result.max_step_ratio = context().max_step_ratio;
-    if (const Trial* trial = gate(); trial && trial->state == TrialState::Done) {
-      result.curve = trial->outcome->curve;
-      result.steps = trial->outcome->measurement.steps;
-    }
-    return result;
-  }
-
   // Another attempt, and another seed of the same block, train as many steps as the first.
   void fix_steps(const Trial& trial, Candidate& candidate) const {
     const Json known =
@@ -257,9 +249,23 @@ Candidate Study::candidate(const Trial& trial) const {
   candidate.budget = me.config.budget;
   me.fix_steps(trial, candidate);
   candidate.seed = trial.seed;
-  candidate.gated = trial.role == TrialRole::Search && !me.config.baselines.empty();
-  if (!me.config.baselines.empty()) candidate.baseline = me.gate_baseline();
+  if (me.config.baselines.empty()) return candidate;
+  candidate.baseline = TimedBaseline{me.config.baselines.front().spec, me.step_seconds};
+  if (trial.role == TrialRole::Search && me.config.budget.timed())
+    candidate.max_step_ratio = me.judge.max_step_ratio();
   return candidate;
+}
+
+std::string Study::why_pruned(const Trial& trial, const CurvePoint& point, std::int64_t before,
+                              std::int64_t steps) const {
+  const Impl& me = *impl_;
+  if (trial.role != TrialRole::Search || me.config.baselines.empty()) return "";
+  const std::lock_guard lock(me.mutex);
+  static const std::vector<CurvePoint> kNone;
+  const Trial* first = me.gate();
+  const bool done = first != nullptr && first->state == TrialState::Done;
+  return me.stopper->why_pruned({point, before, steps, done ? first->outcome->curve : kNone,
+                                 done ? first->outcome->measurement.steps : 0});
 }
 
 void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {

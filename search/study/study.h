@@ -37,8 +37,12 @@ class Study {
   // Error(NoUsableTrial) when the gate baseline ended without a loss, Error(BadInput) when no draw
   // satisfies the constraints.
   std::optional<Trial> ask(bool& wait);
-  // The candidate of a claimed trial: seed, budget, gates.
+  // The candidate of a claimed trial: seed, budget, the baseline to compare with.
   Candidate candidate(const Trial& trial) const;
+  // "" or why a search trial is to end at this point of its curve, the one after step `before`: the
+  // word of the study's stopper.
+  std::string why_pruned(const Trial& trial, const CurvePoint& point, std::int64_t before,
+                         std::int64_t steps) const;
   // The steps that a budget in seconds became, and the step ratio measured for it (NaN = none):
   // another attempt trains as many and measures nothing again.
   void planned(const Trial& trial, std::int64_t steps, double step_ratio);

@@ -11,7 +11,6 @@
 #include <csignal>
 #include <exception>
 #include <filesystem>
-#include <limits>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -104,13 +103,15 @@ class Pool {
    public:
     Talk(Pool& pool, int worker, const Trial& trial)
         : pool_(pool), worker_(worker), trial_(trial) {}
-    void timed(double step_ratio) override { step_ratio_ = step_ratio; }
-    void planned(std::int64_t steps) override {
-      pool_.study_.planned(trial_, steps, step_ratio_);
-      pool_.observer_.started(worker_, trial_, steps);
+    void planned(const StepPlan& plan) override {
+      last_step_ = plan.done;
+      pool_.study_.planned(trial_, plan.steps, plan.step_ratio);
+      pool_.observer_.started(worker_, trial_, plan.steps);
     }
-    void point(const CurvePoint& point, std::int64_t of_steps) override {
+    std::string point(const CurvePoint& point, std::int64_t of_steps) override {
       pool_.observer_.point(worker_, trial_, point, of_steps);
+      const std::int64_t before = std::exchange(last_step_, point.step);
+      return pool_.study_.why_pruned(trial_, point, before, of_steps);
     }
     bool stop() override { return pool_.stopping(); }
 
@@ -118,7 +119,7 @@ class Pool {
     Pool& pool_;
     const int worker_;
     const Trial& trial_;
-    double step_ratio_ = std::numeric_limits<double>::quiet_NaN();
+    std::int64_t last_step_ = 0;  // of the point before
   };
 
   void make_directory() const {
@@ -198,18 +199,18 @@ class Pool {
   Outcome judge(int worker, const Trial& trial) {
     try {
       const Candidate candidate = candidate_of(trial);
-      const std::int64_t bytes = evaluator_.peak_bytes(candidate);
+      Prepared prepared = evaluator_.prepare(candidate);
+      const std::int64_t bytes = prepared.peak_bytes;
       if (bytes > memory_.limit()) {
-        Outcome outcome = ended(
-            Ending::OutOfMemory,
-            fmt::format("needs {}; limit {}", bytes_text(bytes), bytes_text(memory_.limit())));
-        outcome.measurement.peak_bytes = bytes;
-        return outcome;
+        prepared.ending = Ending::OutOfMemory;
+        prepared.message =
+            fmt::format("needs {}; limit {}", bytes_text(bytes), bytes_text(memory_.limit()));
       }
+      if (prepared.ending) return refused(prepared);
       if (!memory_.enter(bytes, [this] { return stopping(); })) return ended(Ending::Stopped, "");
       const Room room{memory_, bytes};
       Talk talk(*this, worker, trial);
-      return evaluator_.evaluate(candidate, talk);
+      return evaluator_.evaluate(candidate, prepared, talk);
     } catch (const std::bad_alloc&) {
       return ended(Ending::OutOfMemory, "an allocation was refused");
     } catch (const Error& error) {

@@ -139,22 +139,24 @@ TEST_F(CommandEvaluator, StopRequestLetsTheProgramSaveItself) {
   EXPECT_TRUE(std::filesystem::exists(saved));
 }
 
-TEST_F(CommandEvaluator, QualityGatePrunesBySignal) {
-  Candidate gated = candidate();
-  gated.gated = true;
-  gated.baseline = GateBaseline{gated.spec, 0, {{25, 2, 2, 0}}, 100, 0.02, 0};
-  Observer observer;
+TEST_F(CommandEvaluator, ATrialIsPrunedBySignal) {
+  struct Stopper : Observer {
+    std::string point(const CurvePoint& point, std::int64_t) override {
+      return point.step >= 2 ? "bad enough" : "";
+    }
+  } stopper;
   const auto evaluator =
       make("echo '{\"step\":1,\"loss\":3}'; echo '{\"step\":2,\"loss\":2.5}'; sleep 60");
-  const Outcome outcome = evaluator->evaluate(gated, observer);  // a quarter of 8 steps: step 2
+  const Outcome outcome = evaluator->evaluate(candidate(), stopper);
   EXPECT_EQ(outcome.ending, Ending::Pruned);
+  EXPECT_EQ(outcome.message, "bad enough");
   EXPECT_EQ(outcome.measurement.stopped_loss, 2.5);
   EXPECT_EQ(outcome.measurement.stopped_step, 2);
 }
 
 TEST_F(CommandEvaluator, ProgramsMayPlanTimedBudgetsThemselves) {
   struct Watcher : Observer {
-    void planned(std::int64_t n) override { steps = n; }
+    void planned(const StepPlan& plan) override { steps = plan.steps; }
     std::int64_t steps = 0;
   } watcher;
   Candidate timed = candidate();

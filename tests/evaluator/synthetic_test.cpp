@@ -101,21 +101,19 @@ TEST(Synthetic, SettingsAreChecked) {
   }
 }
 
-TEST(Synthetic, TimedBudgetsAndGatesAreDeterministic) {
+TEST(Synthetic, TimedBudgetsAndStepTimesAreDeterministic) {
   Candidate candidate = tiny_candidate(0);
   candidate.budget = {Budget::Unit::Cpu, 20, ""};
   const double seconds = make()->step_seconds(candidate.spec, candidate.recipe, false);
   const Outcome outcome = evaluate(candidate);
   EXPECT_EQ(outcome.measurement.steps, static_cast<std::int64_t>(20 / seconds));
-  candidate.gated = true;
-  candidate.baseline =
-      GateBaseline{candidate.spec, seconds, outcome.curve, outcome.measurement.steps, 0.02, 1.0};
+  candidate.max_step_ratio = 1.0;
+  candidate.baseline = TimedBaseline{candidate.spec, seconds};
   EXPECT_EQ(evaluate(candidate).ending, Ending::Done);
   candidate.spec.stacks = 2;
   EXPECT_EQ(evaluate(candidate).ending, Ending::Infeasible);
-  candidate.baseline->max_step_ratio = 0;
-  for (CurvePoint& point : candidate.baseline->curve) point.valid_loss = 0;
-  EXPECT_EQ(evaluate(candidate).ending, Ending::Pruned);
+  candidate.max_step_ratio.reset();
+  EXPECT_EQ(evaluate(candidate).ending, Ending::Done);
 }
 
 TEST(Synthetic, StopsWhenAsked) {

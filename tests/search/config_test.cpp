@@ -42,7 +42,7 @@ class ConfigTest : public StudyTest {
     config.baselines = {{"mine", block(3)}};
     config.baseline_seeds = 3;
     config.seeds = {block(1), block(2)};
-    config.gate_margin = 0.5;
+    config.stopper_options = {{"margin", 0.5}};
     config.constraints = "space";
     return config;
   }
@@ -75,6 +75,9 @@ TEST_F(ConfigTest, EveryFieldThatAFileLacksHasAValue) {
   EXPECT_EQ(config.timeout, 0);
   EXPECT_EQ(config.constraints, "space");  // as the releases did that had no such key
   EXPECT_TRUE(config.sampler_options.empty());
+  EXPECT_EQ(config.stopper, "quarter");
+  oldest.options["gate_margin"] = 0.25;
+  EXPECT_EQ(number(read(oldest).stopper_options, "margin"), 0.25);
 }
 
 TEST_F(ConfigTest, AKeyOfANewerReleaseIsNamedAsSuch) {

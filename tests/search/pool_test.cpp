@@ -142,7 +142,7 @@ TEST_F(PoolTest, AMeasuredStepRatioOutlivesItsAttempt) {
     Outcome evaluate(const Candidate& candidate, Observer& observer) override {
       const bool again = candidate.fixed_steps > 0;
       if (!again && candidate.trial == 1) observer.timed(1.25);
-      observer.planned(again ? candidate.fixed_steps : 40 + candidate.trial);
+      observer.planned({.steps = again ? candidate.fixed_steps : 40 + candidate.trial});
       if (!again) throw Error(Exit::Storage, "the machine went away");
       Outcome ended = done(candidate);
       ended.measurement.step_ratio = candidate.fixed_ratio;

@@ -62,13 +62,17 @@ inline StudyConfig study_config(const Space& space, std::int64_t trials,
 class FakeEvaluator : public Evaluator {
  public:
   std::int64_t vocab() const override { return 256; }
-  std::int64_t peak_bytes(const Candidate& candidate) const override { return bytes(candidate); }
+  Prepared prepare(const Candidate& candidate) const override {
+    Prepared prepared;
+    prepared.peak_bytes = bytes(candidate);
+    return prepared;
+  }
   double step_seconds(const Spec&, const Recipe&, bool wall) override {
     ++timings;
     return wall ? 0.03 : 0.01;
   }
-  Outcome evaluate(const Candidate& candidate, Observer& observer) override {
-    observer.planned(candidate.fixed_steps > 0 ? candidate.fixed_steps : 100);
+  Outcome evaluate(const Candidate& candidate, const Prepared&, Observer& observer) override {
+    observer.planned({.steps = candidate.fixed_steps > 0 ? candidate.fixed_steps : 100});
     if (max_sleep > 0) {
       thread_local std::mt19937 clock{std::random_device{}()};
       std::this_thread::sleep_for(std::chrono::microseconds(clock() % max_sleep));

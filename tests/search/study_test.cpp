@@ -266,23 +266,28 @@ TEST_F(StudyTest, EnqueueingAKnownBlockGivesItsNumber) {
   EXPECT_EQ(study.history().find(4)->state, TrialState::Done);
 }
 
-TEST_F(StudyTest, CandidatesOfSearchTrialsAreGatedByTheGateBaseline) {
-  Study study = make(study_config(space, 2));
+TEST_F(StudyTest, SearchTrialsAreComparedWithTheFirstBaseline) {
+  StudyConfig config = study_config(space, 2);
+  config.stopper_options = {{"margin", 0.5}};
+  Study study = make(config);
   bool wait = false;
   const Trial gate = *study.ask(wait);
   const Candidate first = study.candidate(gate);
-  EXPECT_FALSE(first.gated);
   ASSERT_TRUE(first.baseline);
   EXPECT_EQ(first.baseline->spec, gate.spec);
-  EXPECT_TRUE(first.baseline->curve.empty());
-  study.tell(gate, FakeEvaluator::done(first));
+  const CurvePoint bad = {25, 9, 9, 1};
+  EXPECT_EQ(study.why_pruned(gate, bad, 0, 100), "");  // a baseline
+  study.tell(gate, FakeEvaluator::done(first));        // 3 at step 50 of 100
   const Trial other = *study.ask(wait);
   study.tell(other, FakeEvaluator::done(study.candidate(other)));
-  const Candidate searched = study.candidate(*study.ask(wait));
-  EXPECT_TRUE(searched.gated);
-  EXPECT_EQ(searched.seed, 7U);
-  EXPECT_EQ(searched.baseline->curve.size(), 2U);
-  EXPECT_EQ(searched.baseline->steps, 100);
+  const Trial searched = *study.ask(wait);
+  EXPECT_EQ(study.candidate(searched).seed, 7U);
+  EXPECT_EQ(study.why_pruned(searched, bad, 20, 100),
+            "validation loss 9.0000 after 25 of 100 steps; allowed: 3.5000, the baseline's at a "
+            "quarter and the margin");
+  EXPECT_EQ(study.why_pruned(searched, {25, 3, 3.5, 1}, 20, 100), "");
+  EXPECT_EQ(study.why_pruned(searched, bad, 25, 100), "");  // asked before
+  EXPECT_EQ(study.why_pruned(searched, {24, 9, 9, 1}, 0, 100), "");
 }
 
 TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
