@@ -25,6 +25,11 @@ struct SamplerView {
                 // constraints, and search trials
                 // <= number - lag
   std::int64_t index = 0;  // search trials proposed before this one
+  // "" or why a block may not be a search trial.
+  std::function<std::string(const Spec&)> why_refused = nullptr;
+  // Whether a block of this hash is a baseline or a search trial already.
+  std::function<bool(const std::string& spec_hash)> known = nullptr;
+  std::function<Cost(const Spec&)> cost = nullptr;
 };
 
 // A pure function of (space, history, rng): nothing to save, any worker may propose after any

@@ -7,7 +7,6 @@
 #include "model/catalog.h"
 #include "search/samplers/sampler.h"
 #include "search/stoppers/stopper.h"
-#include "search/study/plugin_options.h"
 #include "space/base/text.h"
 #include "space/scale.h"
 
@@ -24,17 +23,6 @@ std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& type
     result.push_back({label, space_baseline(space, name, types)});
   }
   return result;
-}
-
-Fields settled_sampler_options(const StudyConfig& config) {
-  const SamplerPlugin& plugin = samplers().get(config.sampler);
-  return settled("--sampler-option", config.sampler_options,
-                 plugin.defaults ? plugin.defaults(config.trials) : Fields(), plugin.options);
-}
-
-Fields settled_stopper_options(const StudyConfig& config) {
-  return settled("--stopper-option", config.stopper_options, {},
-                 stoppers().get(config.stopper).options);
 }
 
 std::vector<std::string> stopper_names() { return stoppers().names(); }

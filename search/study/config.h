@@ -47,10 +47,6 @@ struct StudyConfig {
   std::string constraints = "study";
 };
 
-// The options of sampler and stopper, with what `config` leaves out.
-Fields settled_sampler_options(const StudyConfig& config);
-Fields settled_stopper_options(const StudyConfig& config);
-
 // What is said of a field beside its value.
 struct ConfigField {
   std::string key;           // in the study's JSON

@@ -110,8 +110,8 @@ MadeStudy new_study(const std::string& name, const StudyRequest& request,
   overlay(config, request, resources.catalog->types);
   config.recipe = changed(config.space.recipe(), request.recipe);
   check_recipe(config.recipe, *resources.catalog);
-  config.sampler_options = settled_sampler_options(config);
-  config.stopper_options = settled_stopper_options(config);
+  config.sampler_options = settled_sampler_options(config, samplers());
+  config.stopper_options = settled_stopper_options(config, stoppers());
   if (request.elsewhere) config.evaluator = kElsewhere;
   made.evaluator = make_evaluator(config, resources);
   if (made.evaluator) config.precision = made.evaluator->precision();

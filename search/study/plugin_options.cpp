@@ -28,6 +28,20 @@ Value checked(const std::string& option, const Field& field, const Json& json) {
 
 }  // namespace
 
+StudyPlugins::StudyPlugins(const LayerTypes& layer_types)
+    : types(layer_types), samplers(moebius::samplers()), stoppers(moebius::stoppers()) {}
+
+Fields settled_sampler_options(const StudyConfig& config, const Registry<SamplerPlugin>& plugins) {
+  const SamplerPlugin& plugin = plugins.get(config.sampler);
+  return settled("--sampler-option", config.sampler_options,
+                 plugin.defaults ? plugin.defaults(config.trials) : Fields(), plugin.options);
+}
+
+Fields settled_stopper_options(const StudyConfig& config, const Registry<StopperPlugin>& plugins) {
+  return settled("--stopper-option", config.stopper_options, {},
+                 plugins.get(config.stopper).options);
+}
+
 Fields read_words(const std::string& option, const std::vector<std::string>& words,
                   const std::vector<Field>& fields) {
   Fields result;

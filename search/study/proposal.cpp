@@ -1,12 +1,14 @@
 #include "search/study/proposal.h"
 
+#include <utility>
+
+#include "search/samplers/drawer.h"
+
 namespace moebius {
 namespace {
 
-constexpr std::int64_t kMaxKnown = 1000;  // known blocks drawn in a row: the space is exhausted
-constexpr std::int64_t kMaxInfeasible = 100'000;
-constexpr std::int64_t kSamplerDraws =
-    500;  // then uniform ones: a sampler may be stuck in a corner
+// Draws of a sampler; then uniform ones, since it may be stuck in a corner.
+constexpr std::int64_t kSamplerDraws = 500;
 
 // A baseline is not gated, so it may break a rule that its children would break too: then it is no
 // parent.
@@ -46,7 +48,7 @@ ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
           max_step_ratio};
 }
 
-void check_study(const StudyConfig& config, const LayerTypes& types) {
+void check_study(const StudyConfig& config, const StudyPlugins& plugins) {
   const auto at_least = [](const char* name, std::int64_t value, std::int64_t low) {
     if (value < low)
       bad_input(name, "out of range", fmt::format("{} or more", low), std::to_string(value));
@@ -57,14 +59,16 @@ void check_study(const StudyConfig& config, const LayerTypes& types) {
   if (config.baselines.empty() && config.trials > 0 && !config.space.constraints().empty())
     bad_input("--baseline", "the constraints of the space compare with a baseline", "at least one");
   for (const Baseline& baseline : config.baselines)
-    if (const std::string why = why_illegal(baseline.spec, types, config.recipe); !why.empty())
+    if (const std::string why = why_illegal(baseline.spec, plugins.types, config.recipe);
+        !why.empty())
       bad_input(baseline.name, "cannot be trained under the recipe: " + why);
-  const Judge judge = judge_of(config, types);
+  const Judge judge = judge_of(config, plugins.types);
   for (const Spec& spec : config.seeds)
     if (const std::string why = judge.why_refused(spec); !why.empty())
       bad_input("--seed-from", "a block is infeasible: " + why);
   // A space that nothing satisfies is refused now, not when its baselines have been trained.
-  const auto sampler = samplers().get(config.sampler).make(settled_sampler_options(config));
+  const auto sampler =
+      plugins.samplers.get(config.sampler).make(settled_sampler_options(config, plugins.samplers));
   if (config.trials > static_cast<std::int64_t>(config.seeds.size()))
     propose_trial(proposal_context(config, judge, *sampler), History());
 }
@@ -72,40 +76,35 @@ void check_study(const StudyConfig& config, const LayerTypes& types) {
 ProposalResult propose_trial(const ProposalContext& context, const History& history) {
   const auto number = static_cast<std::int64_t>(history.trials().size());
   const std::vector<const Trial*> visible = visible_trials(context, history, number - context.lag);
-  const SamplerView view{context.space, visible, history.count(TrialRole::Search)};
+  const SamplerView view{context.space,
+                         visible,
+                         history.count(TrialRole::Search),
+                         [&](const Spec& spec) { return context.judge.why_refused(spec); },
+                         [&](const std::string& hash) { return history.seen(hash); },
+                         [&](const Spec& spec) { return context.judge.cost(spec); }};
   Rng rng = Rng(context.seed).split("propose", static_cast<std::uint64_t>(number));
+  Drawn drawn = draw_new(view, [&](std::int64_t draws) {
+    return draws < kSamplerDraws ? context.sampler.propose(view, rng)
+                                 : Proposal{context.space.sample(rng), -1, Operator::Random};
+  });
   ProposalResult result;
-  std::int64_t known = 0;
-  std::string reason;
-  while (known < kMaxKnown && result.redrawn < kMaxInfeasible) {
-    Proposal proposal = known + result.redrawn < kSamplerDraws
-                            ? context.sampler.propose(view, rng)
-                            : Proposal{context.space.sample(rng), -1, Operator::Random};
-    Spec spec = context.space.resolve(proposal.point);
-    if (std::string why = context.judge.why_refused(spec); !why.empty()) {
-      ++result.redrawn;
-      reason = std::move(why);
-      continue;
-    }
-    std::string hash = spec_hash(spec);
-    if (history.seen(hash)) {
-      ++known;
-      continue;
-    }
-    Trial& trial = result.trial.emplace();
-    trial.number = number;
-    trial.role = TrialRole::Search;
-    trial.point = std::move(proposal.point);
-    trial.spec = std::move(spec);
-    trial.spec_hash = std::move(hash);
-    trial.parent = proposal.parent;
-    trial.op = proposal.op;
-    trial.seed = context.seed;
+  result.redrawn = drawn.refused;
+  if (!drawn.proposal) {
+    if (drawn.known == 0)
+      bad_input(
+          context.space.name() + ":/constraints",
+          fmt::format("0 of {} samples satisfy them; the last: {}", drawn.refused, drawn.why));
     return result;
   }
-  if (known == 0)
-    bad_input(context.space.name() + ":/constraints",
-              fmt::format("0 of {} samples satisfy them; the last: {}", result.redrawn, reason));
+  Trial& trial = result.trial.emplace();
+  trial.number = number;
+  trial.role = TrialRole::Search;
+  trial.point = std::move(drawn.proposal->point);
+  trial.spec = std::move(drawn.spec);
+  trial.spec_hash = std::move(drawn.hash);
+  trial.parent = drawn.proposal->parent;
+  trial.op = drawn.proposal->op;
+  trial.seed = context.seed;
   return result;
 }
 

@@ -2,8 +2,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "search/samplers/sampler.h"
-#include "search/study/config.h"
+#include "search/study/plugin_options.h"
 #include "space/judge.h"
 
 namespace moebius {
@@ -24,7 +23,7 @@ ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
                                  const Sampler& sampler);
 // Error(BadInput) when a study cannot be run: values out of range, a baseline that is illegal under
 // the recipe, blocks to try first or a whole space that the constraints refuse.
-void check_study(const StudyConfig& config, const LayerTypes& types);
+void check_study(const StudyConfig& config, const StudyPlugins& plugins);
 
 struct ProposalResult {
   std::optional<Trial> trial;  // absent: nothing new was found, the space is exhausted

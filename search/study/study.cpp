@@ -7,7 +7,6 @@
 #include <mutex>
 #include <utility>
 
-#include "search/stoppers/stopper.h"
 #include "search/study/draft.h"
 #include "search/study/proposal.h"
 #include "search/study/stored.h"
@@ -56,17 +55,19 @@ struct Study::Impl {
   double step_seconds = 0;  // of the gate baseline; 0 = not measured
   bool exhausted = false;
 
-  Impl(StudyConfig given, const LayerTypes& layer_types, ResultsDb& results, const Json& provenance,
+  Impl(StudyConfig given, const StudyPlugins& plugins, ResultsDb& results, const Json& provenance,
        bool is_service)
-      : config(agreed(std::move(given), results, layer_types)),
-        types(layer_types),
+      : config(agreed(std::move(given), results, plugins)),
+        types(plugins.types),
         db(results),
         service(is_service),
-        sampler(samplers().get(config.sampler).make(settled_sampler_options(config))),
-        stopper(stoppers().get(config.stopper).make(settled_stopper_options(config))),
+        sampler(plugins.samplers.get(config.sampler)
+                    .make(settled_sampler_options(config, plugins.samplers))),
+        stopper(plugins.stoppers.get(config.stopper)
+                    .make(settled_stopper_options(config, plugins.stoppers))),
         owner(service ? kService : process_owner()),
         judge(judge_of(config, types)) {
-    check_study(config, types);
+    check_study(config, plugins);
     row = db.open_study(settings(provenance), true);
     history = db.history(row.id);
     release_dead();
@@ -78,14 +79,14 @@ struct Study::Impl {
   TrialKey key(const Trial& trial) const { return {row.id, trial.number}; }
 
   // `given` with the sampler's options settled, by a new study, or as the study has them already.
-  static StudyConfig agreed(StudyConfig given, ResultsDb& db, const LayerTypes& types) {
+  static StudyConfig agreed(StudyConfig given, ResultsDb& db, const StudyPlugins& plugins) {
     const std::optional<StudyRow> known = db.find_study(given.name);
     if (!known) {
-      given.sampler_options = settled_sampler_options(given);
-      given.stopper_options = settled_stopper_options(given);
+      given.sampler_options = settled_sampler_options(given, plugins.samplers);
+      given.stopper_options = settled_stopper_options(given, plugins.stoppers);
       return given;
     }
-    const StudyConfig stored = stored_config(db, *known, types);
+    const StudyConfig stored = stored_config(db, *known, plugins.types);
     if (given.sampler_options.empty()) given.sampler_options = stored.sampler_options;
     if (given.stopper_options.empty()) given.stopper_options = stored.stopper_options;
     const std::vector<std::string> lines = differences(stored, given);
@@ -209,9 +210,9 @@ struct Study::Impl {
   }
 };
 
-Study::Study(StudyConfig config, const LayerTypes& types, ResultsDb& db, const Json& provenance,
+Study::Study(StudyConfig config, const StudyPlugins& plugins, ResultsDb& db, const Json& provenance,
              bool service)
-    : impl_(std::make_unique<Impl>(std::move(config), types, db, provenance, service)) {}
+    : impl_(std::make_unique<Impl>(std::move(config), plugins, db, provenance, service)) {}
 
 Study::~Study() = default;
 

@@ -8,7 +8,7 @@
 
 #include "evaluator/evaluator.h"
 #include "search/results/results_db.h"
-#include "search/study/config.h"
+#include "search/study/plugin_options.h"
 
 namespace moebius {
 
@@ -26,7 +26,7 @@ class Study {
   // difference from how it was made. Nothing is written when the input is bad. Trials left running
   // by a dead process are released as lost. A `service` is driven by ask, tell and enqueue: trials
   // that it gave out stay running when its process ends.
-  Study(StudyConfig config, const LayerTypes& types, ResultsDb& db,
+  Study(StudyConfig config, const StudyPlugins& plugins, ResultsDb& db,
         const Json& provenance = Json::object(), bool service = false);
   ~Study();
 
