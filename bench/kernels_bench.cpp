@@ -2,6 +2,7 @@
 // models: GFLOP/s of products, GB/s (each operand counted once) of passes over memory.
 #include <benchmark/benchmark.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -32,12 +33,13 @@ struct Desk {
     table = declare(1, s.vocab, s.width);
     gain = declare(1, 1, s.width);
     bias = declare(1, 32, s.heads);
-    params.attach(Dtype::F32, backend->allocate(4 * params.value_size()),
-                  backend->allocate(4 * params.gradient_size()));
-    backend->bind(params);
+    params.attach(Dtype::F32, backend->memory.allocate(4 * params.value_size()),
+                  backend->memory.allocate(4 * params.gradient_size()));
+    backend->bind(params, gradients);
     for (int i = 0; i < static_cast<int>(params.slots().size()); ++i)
-      backend->initialise({i}, derive_key(1, "values", static_cast<std::uint64_t>(i)));
-    backend->weights_changed();
+      backend->memory.initialise(params.value({i}), params.slot({i}),
+                                 derive_key(1, "values", static_cast<std::uint64_t>(i)));
+    backend->memory.weights_changed();
     route();
   }
 
@@ -51,12 +53,13 @@ struct Desk {
     return params.declare(slot);
   }
   View matrix(std::int64_t rows, std::int64_t cols, Dtype dtype = Dtype::F32) {
-    const View view{backend->allocate(rows * cols * size_of(dtype)), dtype, rows, cols, cols};
+    const View view{backend->memory.allocate(rows * cols * size_of(dtype)), dtype, rows, cols,
+                    cols};
     if (dtype == Dtype::F32) {
       Rng rng(static_cast<std::uint64_t>(rows + cols));
       std::vector<float> values(static_cast<std::size_t>(view.size()));
       for (float& value : values) value = static_cast<float>(rng.uniform() - 0.5);
-      backend->write(view, values.data());
+      backend->memory.write(view, values.data());
     }
     return view;
   }
@@ -68,7 +71,7 @@ struct Desk {
                .choice = matrix(s.tokens, kChoices, Dtype::I32),
                .row = matrix(s.tokens, kChoices, Dtype::I32),
                .expected = pairs()};
-    backend->choose_experts(probs, groups(), -1, true, routing);
+    backend->routing.choose_experts(probs, groups(), -1, true, routing);
   }
   std::int64_t pairs() const { return kChoices * s.tokens; }
   Groups groups() const { return {s.tokens / s.seq, s.seq, s.seq, 1}; }
@@ -78,6 +81,10 @@ struct Desk {
   }
 
   Sizes s;
+  // Every contribution is a whole step's.
+  struct Overwriting final : GradientSink {
+    Contribution next(Weight, Producer) override { return {}; }
+  } gradients;
   std::unique_ptr<Backend> backend;
   Params params;
   Weight dense, expert, table, gain, bias;
@@ -107,11 +114,15 @@ std::pair<Call, Work> product(Desk& d, bool routed, bool backward) {
   const Work work = flops((backward ? 2 : 1) * static_cast<double>(rows * d.s.width * d.s.hidden));
   Backend& b = *d.backend;
   if (routed && backward)
-    return {[&b, &d, x, y, dx] { b.expert_matmul_backward(x, y, d.routing, d.expert, dx, false); },
+    return {[&b, &d, x, y, dx] {
+              b.products.expert_matmul_backward(x, y, d.routing, d.expert, dx, false);
+            },
             work};
-  if (routed) return {[&b, &d, x, y] { b.expert_matmul(x, d.routing, d.expert, y); }, work};
-  if (backward) return {[&b, &d, x, y, dx] { b.matmul_backward(x, y, d.dense, dx, false); }, work};
-  return {[&b, &d, x, y] { b.matmul(x, d.dense, y); }, work};
+  if (routed)
+    return {[&b, &d, x, y] { b.products.expert_matmul(x, d.routing, d.expert, y); }, work};
+  if (backward)
+    return {[&b, &d, x, y, dx] { b.products.matmul_backward(x, y, d.dense, dx, false); }, work};
+  return {[&b, &d, x, y] { b.products.matmul(x, d.dense, y); }, work};
 }
 
 std::pair<Call, Work> attend(Desk& d, bool backward) {
@@ -121,15 +132,15 @@ std::pair<Call, Work> attend(Desk& d, bool backward) {
   const View lse = d.matrix(d.s.tokens, d.s.heads);
   const AttentionShape shape = d.attention();
   Backend& b = *d.backend;
-  b.attention(shape, m[0], m[1], m[2], d.bias, m[3], lse);
+  b.attention.attend(shape, m[0], m[1], m[2], d.bias, m[3], lse);
   const auto pairs = static_cast<double>(d.s.tokens * d.s.heads * (d.s.seq + 1) / 2);
   if (backward)
     return {[=, &b, &d] {
-              b.attention_backward(shape, m[0], m[1], m[2], d.bias, m[3], lse, m[4], m[5], m[6],
-                                   m[7]);
+              b.attention.attend_backward(shape, m[0], m[1], m[2], d.bias, m[3], lse, m[4], m[5],
+                                          m[6], m[7]);
             },
             flops(4 * pairs * static_cast<double>(d.s.head_dim))};
-  return {[=, &b, &d] { b.attention(shape, m[0], m[1], m[2], d.bias, m[3], lse); },
+  return {[=, &b, &d] { b.attention.attend(shape, m[0], m[1], m[2], d.bias, m[3], lse); },
           flops(2 * pairs * static_cast<double>(d.s.head_dim))};
 }
 
@@ -139,9 +150,9 @@ std::pair<Call, Work> activate(Desk& d, bool backward) {
   Backend& b = *d.backend;
   const auto size = static_cast<double>(m[0].size());
   if (backward)
-    return {[=, &b] { b.glu_backward(Activation::Gelu, m[0], m[1], m[2], m[3], m[4]); },
+    return {[=, &b] { b.elementwise.glu_backward(Activation::Gelu, m[0], m[1], m[2], m[3], m[4]); },
             bytes(5 * size)};
-  return {[=, &b] { b.glu(Activation::Gelu, m[0], m[1], m[2]); }, bytes(3 * size)};
+  return {[=, &b] { b.elementwise.glu(Activation::Gelu, m[0], m[1], m[2]); }, bytes(3 * size)};
 }
 
 std::pair<Call, Work> norm(Desk& d, bool backward) {
@@ -150,8 +161,9 @@ std::pair<Call, Work> norm(Desk& d, bool backward) {
   Backend& b = *d.backend;
   const auto size = static_cast<double>(x.size());
   if (backward)
-    return {[=, &b, &d] { b.rms_norm_backward(x, d.gain, rstd, y, dx, {}); }, bytes(4 * size)};
-  return {[=, &b, &d] { b.rms_norm(x, {}, d.gain, y, rstd); }, bytes(2 * size)};
+    return {[=, &b, &d] { b.elementwise.rms_norm_backward(x, d.gain, rstd, y, dx, {}); },
+            bytes(4 * size)};
+  return {[=, &b, &d] { b.elementwise.rms_norm(x, {}, d.gain, y, rstd); }, bytes(2 * size)};
 }
 
 std::pair<Call, Work> loss(Desk& d) {
@@ -159,7 +171,7 @@ std::pair<Call, Work> loss(Desk& d) {
   const View target = d.matrix(d.s.tokens, 1, Dtype::I32);
   const View losses = d.matrix(d.s.tokens, 1, Dtype::F64);
   Backend& b = *d.backend;
-  return {[=, &b, &d] { b.cross_entropy(h, d.table, target, 1e-3, losses, dh); },
+  return {[=, &b, &d] { b.loss.cross_entropy(h, d.table, target, 1e-3, losses, dh); },
           flops(3 * static_cast<double>(d.s.tokens * d.s.width * d.s.vocab))};
 }
 
@@ -167,17 +179,19 @@ std::pair<Call, Work> update(Desk& d, bool factored) {
   const View w = d.params.value(d.expert);
   const View m = factored ? d.matrix(w.rows, 1) : d.matrix(w.rows, w.cols);
   const View v = factored ? d.matrix(d.s.experts, w.cols) : d.matrix(w.rows, w.cols);
-  for (const View& state : {m, v}) d.backend->fill(state, 1);
+  for (const View& state : {m, v}) d.backend->memory.fill(state, 1);
   const View norm2 = d.matrix(1, 1, Dtype::F64);
   Backend& b = *d.backend;
   const auto size = static_cast<double>(w.size());
   if (factored)  // weight read and written, gradient read
-    return {[=, &b, &d] {
-              b.update(d.expert, {Adafactor{1e-3, 0.9, 1e-30, 1, 0}, m, v}, norm2, 0);
-            },
-            bytes(3 * size)};
+    return {
+        [=, &b, &d] {
+          b.update.apply(d.expert, {Adafactor{1e-3, 0.9, 1e-30, 1, 0}, std::array{m, v}}, norm2, 0);
+        },
+        bytes(3 * size)};
   return {[=, &b, &d] {
-            b.update(d.expert, {AdamW{1e-3, 0.9, 0.99, 1e-8, 0.1, 1, 1}, m, v}, norm2, 0);
+            b.update.apply(d.expert, {AdamW{1e-3, 0.9, 0.99, 1e-8, 0.1, 1, 1}, std::array{m, v}},
+                           norm2, 0);
           },
           bytes(7 * size)};
 }
@@ -187,19 +201,19 @@ std::pair<Call, Work> choose(Desk& d, bool by_expert) {
   const Work work = bytes(static_cast<double>(d.probs.size()));
   if (by_expert)
     return {[&b, &d] {
-              b.choose_tokens(d.probs, d.groups(), kChoices * d.s.seq / d.s.experts, {}, 0,
-                              d.routing);
+              b.routing.choose_tokens(d.probs, d.groups(), kChoices * d.s.seq / d.s.experts, {}, 0,
+                                      d.routing);
             },
             work};
-  return {[&b, &d] { b.choose_experts(d.probs, d.groups(), -1, true, d.routing); }, work};
+  return {[&b, &d] { b.routing.choose_experts(d.probs, d.groups(), -1, true, d.routing); }, work};
 }
 
 std::pair<Call, Work> dispatch(Desk& d) {
   const View x = d.matrix(d.s.tokens, d.s.width), y = d.matrix(d.pairs(), d.s.width);
   Backend& b = *d.backend;
   return {[=, &b, &d] {
-            b.gather(x, d.routing, y);
-            b.combine(y, d.routing, x);
+            b.routing.gather(x, d.routing, y);
+            b.routing.combine(y, d.routing, x);
           },
           bytes(2 * static_cast<double>(x.size() + y.size()))};
 }
@@ -240,9 +254,10 @@ const bool registered = [] {
   for (const Kernel& kernel : kernels())
     for (const Sizes& sizes : kSizes)
       for (const auto& [name, plugin] : builtin_catalog().backends) {
-        if (name == "dry" || (name == "reference" && !sizes.naive)) continue;
+        const BackendAttributes& its = plugin.attributes;
+        if (!its.computes || (its.definition && !sizes.naive)) continue;
         for (const int threads : {1, 2}) {
-          if (threads > 1 && name == "reference") continue;
+          if (threads > 1 && its.definition) continue;
           auto* const bench = benchmark::RegisterBenchmark(
               fmt::format("{}/{}/{}/threads:{}", kernel.name, sizes.name, name, threads).c_str(),
               [&kernel, &sizes, plugin = plugin, threads](benchmark::State& state) {

@@ -8,6 +8,7 @@
 
 #include "model/checkpoint.h"
 #include "model/learner_memory.h"
+#include "model/numbers.h"
 #include "model/schedule.h"
 #include "space/base/json.h"
 #include "space/base/rng.h"
@@ -18,17 +19,13 @@ namespace {
 
 constexpr const char* kFormat = "moebius.checkpoint/1";
 
-std::vector<double> read_numbers(Backend& backend, View view) {
-  std::vector<double> values(static_cast<std::size_t>(view.size()));
-  if (view.dtype == Dtype::F64) {
-    backend.read(view, values.data());
-    return values;
-  }
-  MOEBIUS_CHECK(view.dtype == Dtype::F32, "[learner] cannot read {}", dtype_text(view.dtype));
-  std::vector<float> narrow(values.size());
-  backend.read(view, narrow.data());
-  values.assign(narrow.begin(), narrow.end());
-  return values;
+// Of a step, by slot.
+std::vector<int> expected_contributions(const MemoryPlan& plan, const Recipe& recipe) {
+  const auto micro_batches = static_cast<int>(recipe.batch / recipe.micro_batch);
+  std::vector<int> expected;
+  for (const Contributions& of_slot : plan.contributions)
+    expected.push_back(of_slot.count * micro_batches);
+  return expected;
 }
 
 }  // namespace
@@ -36,7 +33,7 @@ std::vector<double> read_numbers(Backend& backend, View view) {
 struct Learner::Impl {
   struct Trained {
     Weight weight;
-    View first, second;  // its state, see Update
+    std::span<const View> state;  // of the optimizer
   };
 
   Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t vocab,
@@ -49,7 +46,8 @@ struct Learner::Impl {
   StepResult accumulate(std::span<const std::int32_t> tokens,
                         std::span<const std::int32_t> targets);
   double gradient_norm();
-  Update update_of(const Trained& it, std::int64_t t, double rate) const;
+  UpdateRate rate_of(Weight weight, std::int64_t t, double rate) const;
+  void update(const Trained& it, const UpdateRate& rate, double norm);
   Weight find(const std::string& slot) const;
   std::vector<Tensor> tensors(bool with_optimizer) const;
 
@@ -66,6 +64,7 @@ struct Learner::Impl {
   std::vector<StateSlot> slots;  // of the optimizer
   LastingBuffers buffers;
   Arena arena;
+  StepGradients gradients;
   View logits;                 // [T, V], taken when first asked for
   std::vector<double> losses;  // of a micro-batch, on the host
 };
@@ -80,29 +79,30 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
       backend(catalog.backends.get(options.backend).make(options.backend_options)),
       optimizer(catalog.optimizers.get(recipe.optimizer).make()),
       model(spec, shape, vocab, catalog, params),
-      slots(state_slots(*optimizer, params)),
+      slots(state_slots(recipe.optimizer, *optimizer, params)),
+      gradients(params, expected_contributions(memory, recipe)),
       losses(static_cast<std::size_t>(shape.tokens())) {
-  drop_gradients(params, recipe);
+  drop_gradients(params, recipe, memory.contributions, *backend, *optimizer);
   std::byte* values = take(memory.parameters);
   params.attach(backend->dtype(), values, take(memory.gradients));
   Arena lasting(take(memory.optimizer), memory.optimizer);
   buffers = lasting_buffers(lasting, backend->dtype(), slots, shape.tokens());
   arena = Arena(take(memory.arena), memory.arena);
-  backend->bind(params);
-  auto state = buffers.state.begin();
+  backend->bind(params, gradients);
+  std::span<const View> state = buffers.state;
   for (int i = 0; i < static_cast<int>(params.slots().size()); ++i) {
     const ParamSlot& slot = params.slot({i});
-    backend->initialise({i}, derive_key(options.seed, slot.name));
+    backend->memory.initialise(params.value({i}), slot, derive_key(options.seed, slot.name));
     if (slot.role == Role::State) continue;
-    const bool two = optimizer->state(slot).size() > 1;
-    trained.push_back({.weight = {i}, .first = state[0], .second = two ? state[1] : View{}});
-    state += two ? 2 : 1;
+    const std::size_t count = optimizer->state(slot).size();
+    trained.push_back({.weight = {i}, .state = state.first(count)});
+    state = state.subspan(count);
   }
-  backend->weights_changed();
+  backend->memory.weights_changed();
 }
 
 std::byte* Learner::Impl::take(std::int64_t bytes) {
-  std::byte* const base = backend->allocate(bytes);
+  std::byte* const base = backend->memory.allocate(bytes);
   if (base == nullptr) throw std::bad_alloc();
   return base;
 }
@@ -127,19 +127,20 @@ void Learner::Impl::upload(View view, std::span<const std::int32_t> values) {
   for (const std::int32_t value : values)
     MOEBIUS_CHECK(value >= 0 && value < model.vocab(), "[learner] token {} of a vocabulary of {}",
                   value, model.vocab());
-  backend->write(view, values.data());
+  backend->memory.write(view, values.data());
 }
 
-// Gradients of the mean loss over all micro-batches of a step; they end in the gradient buffer.
+// Gradients of the mean loss over all micro-batches of a step, after gradients.begin().
 StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
                                      std::span<const std::int32_t> targets) {
   const auto all = static_cast<std::size_t>(recipe.tokens());
   MOEBIUS_CHECK(tokens.size() == all && targets.size() == all,
                 "[learner] a step has {} tokens, not {} with {} targets", all, tokens.size(),
                 targets.size());
-  backend->clear_gradients();
-  backend->fill(buffers.norm2, 0);
-  backend->fill(buffers.statistics, 0);
+  for (const Trained& it : trained)
+    if (!gradients.expects(it.weight)) backend->memory.fill(params.gradient(it.weight), 0);
+  backend->memory.fill(buffers.norm2, 0);
+  backend->memory.fill(buffers.statistics, 0);
   const auto rows = static_cast<std::size_t>(shape.tokens());
   const double loss_scale = 1 / static_cast<double>(all);
   Step training = step(Mode::Train);
@@ -148,11 +149,12 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
     upload(buffers.batch.token, tokens.subspan(begin, rows));
     upload(buffers.batch.target, targets.subspan(begin, rows));
     model.run(training, buffers.batch, loss_scale, buffers.loss);
-    backend->read(buffers.loss, losses.data());
+    backend->memory.read(buffers.loss, losses.data());
     for (const double value : losses) loss += value;
   }
+  gradients.end();
   std::array<double, 4> statistics;
-  backend->read(buffers.statistics, statistics.data());
+  backend->memory.read(buffers.statistics, statistics.data());
   return {.loss = loss * loss_scale,
           .gradient_norm = gradient_norm(),
           .aux = statistics[0] / routers(),
@@ -164,21 +166,34 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
 // Over all gradients; those that the backward pass used up are in norm2 already.
 double Learner::Impl::gradient_norm() {
   for (const Trained& it : trained)
-    if (params.has_gradient(it.weight)) backend->squared_norm(it.weight, buffers.norm2);
+    if (params.has_gradient(it.weight)) backend->update.squared_norm(it.weight, buffers.norm2);
   double norm2 = 0;
-  backend->read(buffers.norm2, &norm2);
+  backend->memory.read(buffers.norm2, &norm2);
   return std::sqrt(norm2);
 }
 
 // What the recipe means for one tensor at step t (1-based), DESIGN 3: hidden matrices train with
 // rate * lr_width / D, vectors without weight decay.
-Update Learner::Impl::update_of(const Trained& it, std::int64_t t, double rate) const {
-  const Role role = params.slot(it.weight).role;
+UpdateRate Learner::Impl::rate_of(Weight weight, std::int64_t t, double rate) const {
+  const Role role = params.slot(weight).role;
   const double width = recipe.lr_width / static_cast<double>(spec.d_model);
-  return {.rule = optimizer->rule(t, role == Role::Hidden ? rate * width : rate,
-                                  role == Role::Vector ? 0 : recipe.weight_decay),
-          .first = it.first,
-          .second = it.second};
+  return {.t = t,
+          .lr = role == Role::Hidden ? rate * width : rate,
+          .decay = role == Role::Vector ? 0 : recipe.weight_decay};
+}
+
+// By a gradient that is complete and kept; `norm` is that of all gradients.
+void Learner::Impl::update(const Trained& it, const UpdateRate& rate, double norm) {
+  if (const std::optional<Rule> rule = optimizer->rule(rate))
+    return backend->update.apply(it.weight, {*rule, it.state}, buffers.norm2, recipe.clip);
+  const double scale = recipe.clip > 0 ? std::min(1.0, recipe.clip / norm) : 1;
+  optimizer->update(*backend,
+                    {.slot = params.slot(it.weight),
+                     .value = params.value(it.weight),
+                     .gradient = params.gradient(it.weight),
+                     .state = it.state,
+                     .scale = scale},
+                    rate);
 }
 
 Weight Learner::Impl::find(const std::string& slot) const {
@@ -204,19 +219,23 @@ StepResult Learner::train(std::span<const std::int32_t> tokens,
                           std::span<const std::int32_t> targets, std::int64_t t, std::int64_t n) {
   Impl& m = *impl_;
   const double rate = m.lr * schedule(m.recipe, t, n);
+  m.gradients.begin();
   for (const Impl::Trained& it : m.trained)
     if (!m.params.has_gradient(it.weight))
-      m.backend->update_in_backward(it.weight, m.update_of(it, t + 1, rate), m.buffers.norm2);
+      m.gradients.update_at_once(it.weight,
+                                 {*m.optimizer->rule(m.rate_of(it.weight, t + 1, rate)), it.state},
+                                 m.buffers.norm2);
   const StepResult result = m.accumulate(tokens, targets);
   for (const Impl::Trained& it : m.trained)
     if (m.params.has_gradient(it.weight))
-      m.backend->update(it.weight, m.update_of(it, t + 1, rate), m.buffers.norm2, m.recipe.clip);
-  m.backend->weights_changed();
+      m.update(it, m.rate_of(it.weight, t + 1, rate), result.gradient_norm);
+  m.backend->memory.weights_changed();
   return result;
 }
 
 StepResult Learner::gradients(std::span<const std::int32_t> tokens,
                               std::span<const std::int32_t> targets) {
+  impl_->gradients.begin();
   return impl_->accumulate(tokens, targets);
 }
 
@@ -236,7 +255,7 @@ std::vector<double> Learner::evaluate(std::span<const std::int32_t> tokens,
     m.upload(m.buffers.batch.token, tokens.subspan(begin, rows));
     m.upload(m.buffers.batch.target, targets.subspan(begin, rows));
     m.model.run(step, m.buffers.batch, 0, m.buffers.loss);
-    m.backend->read(m.buffers.loss, m.losses.data());
+    m.backend->memory.read(m.buffers.loss, m.losses.data());
     losses.insert(losses.end(), m.losses.begin(), m.losses.end());
   }
   return losses;
@@ -254,29 +273,23 @@ std::vector<double> Learner::logits(std::span<const std::int32_t> tokens, Mode m
   m.upload(m.buffers.batch.token, tokens);
   Step step = m.step(mode);
   m.model.logits(step, m.buffers.batch.token, m.logits);
-  return read_numbers(*m.backend, m.logits);
+  return read_numbers(m.backend->memory, m.logits);
 }
 
 std::vector<double> Learner::read_value(const std::string& slot) const {
-  return read_numbers(*impl_->backend, impl_->params.value(impl_->find(slot)));
+  return read_numbers(impl_->backend->memory, impl_->params.value(impl_->find(slot)));
 }
 
 std::vector<double> Learner::read_gradient(const std::string& slot) const {
-  return read_numbers(*impl_->backend, impl_->params.gradient(impl_->find(slot)));
+  return read_numbers(impl_->backend->memory, impl_->params.gradient(impl_->find(slot)));
 }
 
 void Learner::write_value(const std::string& slot, std::span<const double> values) {
   const View view = impl_->params.value(impl_->find(slot));
   MOEBIUS_CHECK(values.size() == static_cast<std::size_t>(view.size()),
                 "[learner] '{}' has {} values, not {}", slot, view.size(), values.size());
-  if (view.dtype == Dtype::F64) {
-    impl_->backend->write(view, values.data());
-  } else {
-    std::vector<float> narrow;
-    for (const double value : values) narrow.push_back(static_cast<float>(value));
-    impl_->backend->write(view, narrow.data());
-  }
-  impl_->backend->weights_changed();
+  write_numbers(impl_->backend->memory, view, values);
+  impl_->backend->memory.weights_changed();
 }
 
 const Params& Learner::params() const { return impl_->params; }
@@ -316,7 +329,7 @@ std::int64_t Learner::restore(const std::string& path, bool with_optimizer) {
     throw Error(Exit::Storage, path + ": step is no number: " + printable(count));
   read_tensors(path, impl_->tensors(with_optimizer), with_optimizer ? "" : value("optimizer") + ".",
                *impl_->backend);
-  impl_->backend->weights_changed();
+  impl_->backend->memory.weights_changed();
   return step;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/gradients.h"
 #include "model/model.h"
 #include "model/optimizer.h"
 
@@ -14,11 +15,13 @@ namespace moebius {
 struct MemoryPlan {
   std::int64_t parameters = 0, gradients = 0, optimizer = 0;
   std::int64_t arena = 0;  // peak of saved and scratch values over the modes, batch buffers
-  std::int64_t library =
-      0;  // what the back-end says it takes itself (BackendPlugin::library_bytes)
-  std::int64_t total() const { return parameters + gradients + optimizer + arena + library; }
+  // What the back-end takes itself (BackendPlugin::workspace_bytes), and host memory of families
+  // that it lacks.
+  std::int64_t workspace = 0;
+  std::int64_t total() const { return parameters + gradients + optimizer + arena + workspace; }
   // Of one micro-batch of training, forward and backward: their FLOPs equal the static cost.
   std::vector<Operation> products;
+  std::vector<Contributions> contributions;  // of the same micro-batch, by slot
 };
 
 struct LearnerOptions {
@@ -54,8 +57,8 @@ class Learner {
   // all micro-batches.
   StepResult train(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
                    std::int64_t t, std::int64_t n);
-  // The gradients of one step without the update, for tests: read them with read_gradient. Not for
-  // recipes that keep none (updates_in_backward).
+  // The gradients of one step without the update, for tests: read them with read_gradient. Not
+  // where some are not kept (Params::has_gradient).
   StepResult gradients(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
   // Loss of every token, no update; Mode::Causal or Mode::Native. The same B x S composition as
   // training.

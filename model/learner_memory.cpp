@@ -28,21 +28,24 @@ TokenShape micro_shape(const Spec& spec, const Recipe& recipe) {
   return {recipe.micro_batch, recipe.seq, spec.d_model};
 }
 
-bool updates_in_backward(const Recipe& recipe) {
-  return recipe.clip == 0 && recipe.micro_batch == recipe.batch;
+void drop_gradients(Params& params, const Recipe& recipe, const std::vector<Contributions>& counts,
+                    const Backend& backend, const Optimizer& optimizer) {
+  if (recipe.clip != 0 || recipe.micro_batch != recipe.batch) return;
+  if (!backend.products_update() || !optimizer.has_rule()) return;
+  for (int i = 0; i < static_cast<int>(params.slots().size()); ++i) {
+    const Contributions& of_slot = counts.at(static_cast<std::size_t>(i));
+    if (params.slot({i}).role == Role::Hidden && of_slot.count == 1 && of_slot.products_only)
+      params.drop_gradient({i});
+  }
 }
 
-void drop_gradients(Params& params, const Recipe& recipe) {
-  if (!updates_in_backward(recipe)) return;
-  for (int i = 0; i < static_cast<int>(params.slots().size()); ++i)
-    if (params.slot({i}).role == Role::Hidden) params.drop_gradient({i});
-}
-
-std::vector<StateSlot> state_slots(const Optimizer& optimizer, const Params& params) {
+std::vector<StateSlot> state_slots(const std::string& name, const Optimizer& optimizer,
+                                   const Params& params) {
   std::vector<StateSlot> result;
   for (const ParamSlot& slot : params.slots())
     if (slot.role != Role::State)
-      for (StateSlot& state : optimizer.state(slot)) result.push_back(std::move(state));
+      for (const StateSlot& state : optimizer.state(slot))
+        result.push_back({name + "." + state.name + "." + slot.name, state.rows, state.cols});
   return result;
 }
 
@@ -84,7 +87,7 @@ void write_tensors(const std::string& path, const std::vector<Tensor>& tensors,
   for (const Tensor& tensor : tensors)
     out.push_back({tensor.name, tensor.view.dtype, tensor.shape});
   write_safetensors(path, out, metadata, [&](std::size_t index, std::span<std::byte> to) {
-    backend.read(tensors[index].view, to.data());
+    backend.memory.read(tensors[index].view, to.data());
   });
 }
 
@@ -104,7 +107,7 @@ std::map<std::string, std::string> read_tensors(const std::string& path,
   for (const Tensor& tensor : tensors) {
     bytes.resize(static_cast<std::size_t>(tensor.view.size() * size_of(tensor.view.dtype)));
     file.read(tensor.name, bytes);
-    backend.write(tensor.view, bytes.data());
+    backend.memory.write(tensor.view, bytes.data());
   }
   return file.metadata();
 }

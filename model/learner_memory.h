@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/arena.h"
+#include "model/gradients.h"
 #include "model/model.h"
 #include "model/optimizer.h"
 
@@ -13,13 +14,15 @@ namespace moebius {
 
 TokenShape micro_shape(const Spec& spec, const Recipe& recipe);  // of one micro-batch
 
-// Whether hidden matrices are updated in the backward pass, so that no gradient of them is kept:
-// when one micro-batch makes a step, and no norm over all gradients has to be known first.
-bool updates_in_backward(const Recipe& recipe);
-void drop_gradients(Params& params, const Recipe& recipe);
+// The policy of updates in the backward pass. A hidden matrix is updated there, and no gradient of
+// it is kept, where one product of a step makes all of its gradient, no norm over all gradients has
+// to be known first, and back-end and optimizer can. `counts` is of a micro-batch, by slot.
+void drop_gradients(Params& params, const Recipe& recipe, const std::vector<Contributions>& counts,
+                    const Backend& backend, const Optimizer& optimizer);
 
-// Of all trained tensors, one after the other.
-std::vector<StateSlot> state_slots(const Optimizer& optimizer, const Params& params);
+// Of all trained tensors, one after the other, by their names in checkpoints.
+std::vector<StateSlot> state_slots(const std::string& name, const Optimizer& optimizer,
+                                   const Params& params);
 
 // What outlives a micro-batch. Taken from a dry arena to measure, from a real one to use.
 struct LastingBuffers {

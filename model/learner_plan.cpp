@@ -20,6 +20,17 @@ void check_inputs(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
   if (recipe.lr.count(kind) == 0) bad_input("recipe:/lr/" + kind, "no learning rate");
 }
 
+const char* precision_of(Dtype operand) {
+  switch (operand) {
+    case Dtype::F64:
+      return "f64";
+    case Dtype::BF16:
+      return "bf16";
+    default:
+      return "fp32";
+  }
+}
+
 }  // namespace
 
 MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
@@ -31,22 +42,16 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
   const TokenShape shape = micro_shape(spec, recipe);
   Params params;
   const Model model(spec, shape, vocab, catalog, params);
-  drop_gradients(params, recipe);
-  params.attach(dtype, nullptr, nullptr);
-  const char* const precision = backend->operand() == Dtype::F64    ? "f64"
-                                : backend->operand() == Dtype::BF16 ? "bf16"
-                                                                    : "fp32";
+  const std::unique_ptr<Optimizer> optimizer = catalog.optimizers.get(recipe.optimizer).make();
   const std::unique_ptr<Backend> dry =
-      catalog.backends.get("dry").make({.precision = precision, .threads = 1});
-  dry->bind(params);
+      catalog.backends.get("dry").make({.precision = precision_of(backend->operand())});
+  GradientCount count(params);
+  dry->bind(params, count);
 
   MemoryPlan plan;
-  plan.parameters = params.value_size() * size_of(dtype);
-  plan.gradients = params.gradient_size() * size_of(dtype);
   Arena lasting;
   const LastingBuffers buffers = lasting_buffers(
-      lasting, dtype, state_slots(*catalog.optimizers.get(recipe.optimizer).make(), params),
-      shape.tokens());
+      lasting, dtype, state_slots(recipe.optimizer, *optimizer, params), shape.tokens());
   plan.optimizer = lasting.peak();
   Arena arena;
   for (const Mode mode : {Mode::Train, Mode::Native, Mode::Causal}) {
@@ -56,11 +61,16 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
               .mode = mode,
               .statistics = buffers.statistics};
     model.run(step, buffers.batch, 1, buffers.loss);
-    if (mode == Mode::Train) plan.products = dry->products();
+    if (mode == Mode::Train) plan.products = dry->logged_products();
   }
   plan.arena = arena.peak();
-  if (plugin.library_bytes)
-    plan.library = plugin.library_bytes(params, plan.products, options.backend_options);
+  plan.contributions = count.counts();
+  drop_gradients(params, recipe, plan.contributions, *backend, *optimizer);
+  plan.parameters = params.value_size() * size_of(dtype);
+  plan.gradients = params.gradient_size() * size_of(dtype);
+  if (plugin.workspace_bytes)
+    plan.workspace = plugin.workspace_bytes(params, plan.products, options.backend_options);
+  plan.workspace += backend->fallback_bytes(params);
   return plan;
 }
 

@@ -78,14 +78,14 @@ Model::~Model() = default;
 // x += residual, and its norm.
 Model::Normed Model::norm(Step& step, View x, View residual, Weight gain) {
   const Normed result = {x, step.keep(x.rows, x.cols), step.keep_exact(x.rows, 1)};
-  step.backend.rms_norm(x, residual, gain, result.h, result.rstd);
+  step.backend.elementwise.rms_norm(x, residual, gain, result.h, result.rstd);
   return result;
 }
 
 Model::Normed Model::forward(Step& step, View token, const Saved** last) const {
   const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
   View x = step.arena.save(step.backend.dtype(), rows, width);
-  step.backend.embed(token, step.shape.seq, table_, positions_, x);
+  step.backend.elementwise.embed(token, step.shape.seq, table_, positions_, x);
   View residual;  // what the next norm adds to x
   View y = step.training() ? View{} : step.scratch_exact(rows, width);
   for (const Site& site : sites_) {
@@ -111,23 +111,25 @@ void Model::run(Step& step, const TokenBatch& batch, double loss_scale, View los
   const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
   const Saved* last = nullptr;
   const Normed out = forward(step, batch.token, &last);
-  if (!step.training()) return backend.cross_entropy(out.h, table_, batch.target, 0, loss, View{});
+  if (!step.training())
+    return backend.loss.cross_entropy(out.h, table_, batch.target, 0, loss, View{});
 
   const View dh = step.scratch_exact(rows, width);  // of the norm's output, sub-layer by sub-layer
   const View dx = step.scratch_exact(rows, width);  // of the residual stream
   // x' = x + f(norm(x)): the stream's gradient passes on unchanged and, rounded, is f's dy.
   const bool exact = dx.dtype == backend.operand();
   const View rounded = exact ? View{} : step.scratch(rows, width), dy = exact ? dx : rounded;
-  backend.cross_entropy(out.h, table_, batch.target, loss_scale, loss, dh);
-  backend.fill(dx, 0);
-  backend.rms_norm_backward(out.x, final_gain_, out.rstd, dh, dx, rounded);
+  backend.loss.cross_entropy(out.h, table_, batch.target, loss_scale, loss, dh);
+  backend.memory.fill(dx, 0);
+  backend.elementwise.rms_norm_backward(out.x, final_gain_, out.rstd, dh, dx, rounded);
   for (const Saved* saved = last; saved != nullptr; saved = saved->previous) {
     const Normed& in = saved->in;
     saved->site->layer->backward(step, saved->context, in.h, dy, dh);
     const bool first = saved->previous == nullptr;  // the embedding takes dx as it is
-    backend.rms_norm_backward(in.x, saved->site->gain, in.rstd, dh, dx, first ? View{} : rounded);
+    backend.elementwise.rms_norm_backward(in.x, saved->site->gain, in.rstd, dh, dx,
+                                          first ? View{} : rounded);
   }
-  backend.embed_backward(batch.token, step.shape.seq, dx, table_, positions_);
+  backend.elementwise.embed_backward(batch.token, step.shape.seq, dx, table_, positions_);
 }
 
 void Model::logits(Step& step, View token, View logits) const {
@@ -135,7 +137,7 @@ void Model::logits(Step& step, View token, View logits) const {
   step.arena.reset();
   const Arena::Scope scope(step.arena);
   const Normed out = forward(step, token, nullptr);
-  step.backend.matmul_transposed(out.h, table_, logits);
+  step.backend.products.matmul_transposed(out.h, table_, logits);
 }
 
 }  // namespace moebius

@@ -157,7 +157,7 @@ std::string why_too_long(const std::string& path, std::size_t lines) {
   // NAME-inl.h is code, compiled once per instruction set.
   const bool header =
       path.ends_with(".h") && !path.ends_with("-inl.h") && rank_of(room_of(path)) < kRooms.size();
-  const std::size_t limit = path == "model/backend.h" ? 200 : header ? 120 : 400;
+  const std::size_t limit = header ? 120 : 400;
   if (lines <= limit) return "";
   return path + " has " + std::to_string(lines) + " lines; at most " + std::to_string(limit);
 }
@@ -300,7 +300,6 @@ TEST(Layering, FindsCodeOfOneArchitecture) {
 TEST(Layering, FindsFilesThatAreTooLong) {
   EXPECT_NE(why_too_long("space/spec.h", 121), "");
   EXPECT_EQ(why_too_long("space/spec.h", 120), "");
-  EXPECT_EQ(why_too_long("model/backend.h", 200), "");
   EXPECT_NE(why_too_long("search/study/study.cpp", 401), "");
 }
 

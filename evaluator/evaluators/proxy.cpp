@@ -111,10 +111,10 @@ void Proxy::plan_memory(const Candidate& candidate, Prepared& prepared) const {
     beside = std::max(beside, baseline_bytes(candidate.baseline->spec, recipe));
   prepared.peak_bytes = memory.total() + beside;
   prepared.parts = fmt::format(
-      "parameters {}, gradients {}, optimizer {}, activations {}, library {}, evaluation and "
+      "parameters {}, gradients {}, optimizer {}, activations {}, workspace {}, evaluation and "
       "timing {}",
       bytes_text(memory.parameters), bytes_text(memory.gradients), bytes_text(memory.optimizer),
-      bytes_text(memory.arena), bytes_text(memory.library), bytes_text(beside));
+      bytes_text(memory.arena), bytes_text(memory.workspace), bytes_text(beside));
 }
 
 Prepared Proxy::prepare(const Candidate& candidate) const {

@@ -162,7 +162,7 @@ std::string result_hash(Learner& learner, const std::vector<CurvePoint>& curve, 
     for (std::int64_t begin = 0; begin < all.rows; begin += rows) {
       const View part = all.row_range(begin, std::min(rows, all.rows - begin));
       buffer.resize(static_cast<std::size_t>(part.size() * size_of(part.dtype)));
-      learner.backend().read(part, buffer.data());
+      learner.backend().memory.read(part, buffer.data());
       hasher.add(buffer.data(), buffer.size());
     }
   }

@@ -1,12 +1,19 @@
 #pragma once
 #include <cstdint>
-#include <optional>
-#include <utility>
 #include <vector>
 
 #include "model/backend.h"
 
 namespace moebius {
+
+// For back-ends whose families share their state: all of them in one object (families_of).
+class AllFamilies : public Memory,
+                    public ElementwiseKernels,
+                    public ProductKernels,
+                    public AttentionKernels,
+                    public RoutingKernels,
+                    public LossKernels,
+                    public UpdateKernels {};
 
 // What every back-end must do alike, to the bit.
 
@@ -40,23 +47,6 @@ class ProductLog {
 
   std::vector<Operation> list_;
   bool stale_ = false;
-};
-
-// Updates that wait for the gradient of their weight: Backend::update_in_backward.
-class WaitingUpdates {
- public:
-  struct Waiting {
-    Update update;
-    View norm2;
-  };
-  void reset(const Params& params) { by_slot_.assign(params.slots().size(), std::nullopt); }
-  void add(Weight w, const Update& update, View norm2) { at(w) = {update, norm2}; }
-  std::optional<Waiting> take(Weight w) { return std::exchange(at(w), std::nullopt); }
-
- private:
-  std::optional<Waiting>& at(Weight w) { return by_slot_.at(static_cast<std::size_t>(w.slot)); }
-
-  std::vector<std::optional<Waiting>> by_slot_;
 };
 
 }  // namespace moebius

@@ -1,4 +1,6 @@
 target_sources(moebius_model PRIVATE
+  backends/describe.cpp
+  backends/on_reference.cpp
   backends/shared.cpp
   backends/reference/attention.cpp
   backends/reference/dispatch.cpp

@@ -33,15 +33,15 @@ class ExpertChoice : public Gating {
   }
 
   void route(Step& step, View probs, Routing& r) const override {
-    if (by_threshold(step.mode)) return step.backend.choose_above(probs, threshold_, r);
-    step.backend.choose_tokens(probs, groups(site_.group, step.shape),
-                               slots_per_expert(site_, step.shape),
-                               step.training() ? threshold_ : Weight{}, kKeep, r);
+    if (by_threshold(step.mode)) return step.backend.routing.choose_above(probs, threshold_, r);
+    step.backend.routing.choose_tokens(probs, groups(site_.group, step.shape),
+                                       slots_per_expert(site_, step.shape),
+                                       step.training() ? threshold_ : Weight{}, kKeep, r);
   }
 
   void backward(Step& step, View probs, const Routing& r, View dweight,
                 View dprobs) const override {
-    step.backend.choice_backward(probs, r, false, dweight, dprobs);
+    step.backend.routing.choice_backward(probs, r, false, dweight, dprobs);
   }
 
  private:

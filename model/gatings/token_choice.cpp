@@ -20,13 +20,13 @@ class TokenChoice : public Gating {
 
   // Every mode routes alike: a capacity keeps dropping in evaluation (declared by causality).
   void route(Step& step, View probs, Routing& r) const override {
-    step.backend.choose_experts(probs, groups(site_.group, step.shape),
-                                slots_per_expert(site_, step.shape), renormalise_, r);
+    step.backend.routing.choose_experts(probs, groups(site_.group, step.shape),
+                                        slots_per_expert(site_, step.shape), renormalise_, r);
   }
 
   void backward(Step& step, View probs, const Routing& r, View dweight,
                 View dprobs) const override {
-    step.backend.choice_backward(probs, r, renormalise_, dweight, dprobs);
+    step.backend.routing.choice_backward(probs, r, renormalise_, dweight, dprobs);
   }
 
  private:

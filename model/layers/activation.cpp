@@ -54,14 +54,15 @@ HiddenWeights declare_hidden(const LayerSite& site, std::int64_t experts, std::i
 }
 
 void activate_hidden(Step& step, const HiddenActivation& a, View up, View gate, View hidden) {
-  if (a.gated) return step.backend.glu(a.function, up, gate, hidden);
-  step.backend.activate(a.function, up, hidden, step.training() ? up : View{});
+  if (a.gated) return step.backend.elementwise.glu(a.function, up, gate, hidden);
+  step.backend.elementwise.activate(a.function, up, hidden, step.training() ? up : View{});
 }
 
 void activate_hidden_backward(Step& step, const HiddenActivation& a, View up, View gate,
                               View dhidden, View dup, View dgate) {
-  if (a.gated) return step.backend.glu_backward(a.function, up, gate, dhidden, dup, dgate);
-  step.backend.multiply(dhidden, up, dup);
+  if (a.gated)
+    return step.backend.elementwise.glu_backward(a.function, up, gate, dhidden, dup, dgate);
+  step.backend.elementwise.multiply(dhidden, up, dup);
 }
 
 void append_hidden(std::vector<Operation>& operations, std::int64_t rows, std::int64_t experts,

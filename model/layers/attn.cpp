@@ -56,20 +56,20 @@ class AttentionLayer : public Layer {
     Saved& saved = step.arena.context<Saved>();
     for (std::size_t i = 0; i < projections_.size(); ++i) {
       saved.projected[i] = saved.heads[i] = step.keep(h.rows, width_);
-      backend.matmul(h, projections_[i], saved.projected[i]);
+      backend.products.matmul(h, projections_[i], saved.projected[i]);
       if (taps_[i].empty()) continue;
       saved.heads[i] = step.keep(h.rows, width_);
-      backend.causal_conv(saved.projected[i], step.shape.seq, taps_[i], saved.heads[i]);
+      backend.attention.causal_conv(saved.projected[i], step.shape.seq, taps_[i], saved.heads[i]);
     }
     const auto& [q, k, v] = saved.heads;
     if (rope_) {
-      backend.rotate(q, step.shape.seq, heads_, kRopeBase, false);
-      backend.rotate(k, step.shape.seq, heads_, kRopeBase, false);
+      backend.attention.rotate(q, step.shape.seq, heads_, kRopeBase, false);
+      backend.attention.rotate(k, step.shape.seq, heads_, kRopeBase, false);
     }
     saved.o = step.keep(h.rows, width_);
     saved.lse = step.keep_exact(h.rows, heads_);
-    backend.attention(shape(step), q, k, v, bias_, saved.o, saved.lse);
-    backend.matmul(saved.o, out_, y);
+    backend.attention.attend(shape(step), q, k, v, bias_, saved.o, saved.lse);
+    backend.products.matmul(saved.o, out_, y);
     return step.training() ? &saved : nullptr;
   }
 
@@ -79,26 +79,27 @@ class AttentionLayer : public Layer {
     const Saved& saved = *static_cast<const Saved*>(context);
     // y = o out
     const View do_ = step.scratch(h.rows, width_);
-    backend.matmul_backward(saved.o, dy, out_, do_, false);
+    backend.products.matmul_backward(saved.o, dy, out_, do_, false);
     // o = attention(q, k, v)
     std::array<View, 3> dheads;
     for (View& d : dheads) d = step.scratch(h.rows, width_);
     const auto& [q, k, v] = saved.heads;
     const auto& [dq, dk, dv] = dheads;
-    backend.attention_backward(shape(step), q, k, v, bias_, saved.o, saved.lse, do_, dq, dk, dv);
+    backend.attention.attend_backward(shape(step), q, k, v, bias_, saved.o, saved.lse, do_, dq, dk,
+                                      dv);
     if (rope_) {
-      backend.rotate(dq, step.shape.seq, heads_, kRopeBase, true);
-      backend.rotate(dk, step.shape.seq, heads_, kRopeBase, true);
+      backend.attention.rotate(dq, step.shape.seq, heads_, kRopeBase, true);
+      backend.attention.rotate(dk, step.shape.seq, heads_, kRopeBase, true);
     }
     // heads = conv(projected), projected = h W; do_ is free again and holds d projected
     for (std::size_t i = 0; i < projections_.size(); ++i) {
       View dprojected = dheads[i];
       if (!taps_[i].empty()) {
         dprojected = do_;
-        backend.causal_conv_backward(saved.projected[i], step.shape.seq, taps_[i], dheads[i],
-                                     dprojected);
+        backend.attention.causal_conv_backward(saved.projected[i], step.shape.seq, taps_[i],
+                                               dheads[i], dprojected);
       }
-      backend.matmul_backward(h, dprojected, projections_[i], dh, i > 0);
+      backend.products.matmul_backward(h, dprojected, projections_[i], dh, i > 0);
     }
   }
 

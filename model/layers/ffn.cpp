@@ -19,13 +19,13 @@ class Ffn : public Layer {
     Saved& saved = step.arena.context<Saved>();
     saved.up = step.keep(h.rows, hidden_);
     saved.hidden = step.keep(h.rows, hidden_);
-    backend.matmul(h, weights_.up, saved.up);
+    backend.products.matmul(h, weights_.up, saved.up);
     if (activation_.gated) {
       saved.gate = step.keep(h.rows, hidden_);
-      backend.matmul(h, weights_.gate, saved.gate);
+      backend.products.matmul(h, weights_.gate, saved.gate);
     }
     activate_hidden(step, activation_, saved.up, saved.gate, saved.hidden);
-    backend.matmul(saved.hidden, weights_.down, y);
+    backend.products.matmul(saved.hidden, weights_.down, y);
     return step.training() ? &saved : nullptr;
   }
 
@@ -37,12 +37,12 @@ class Ffn : public Layer {
     const View dup = step.scratch(h.rows, hidden_);
     const View dgate = activation_.gated ? step.scratch(h.rows, hidden_) : View{};
     // y = hidden down
-    backend.matmul_backward(saved.hidden, dy, weights_.down, dhidden, false);
+    backend.products.matmul_backward(saved.hidden, dy, weights_.down, dhidden, false);
     // hidden = a(up) or a(gate) * up
     activate_hidden_backward(step, activation_, saved.up, saved.gate, dhidden, dup, dgate);
     // up = h up, gate = h gate
-    backend.matmul_backward(h, dup, weights_.up, dh, false);
-    if (activation_.gated) backend.matmul_backward(h, dgate, weights_.gate, dh, true);
+    backend.products.matmul_backward(h, dup, weights_.up, dh, false);
+    if (activation_.gated) backend.products.matmul_backward(h, dgate, weights_.gate, dh, true);
   }
 
  private:

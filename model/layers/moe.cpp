@@ -58,29 +58,29 @@ class Moe : public Layer {
     // router
     saved.logits = step.keep_exact(h.rows, experts_);
     saved.probs = step.keep_exact(h.rows, experts_);
-    backend.matmul(h, router_, saved.logits);
-    backend.softmax(saved.logits, saved.probs);
+    backend.products.matmul(h, router_, saved.logits);
+    backend.routing.softmax(saved.logits, saved.probs);
     saved.routing = empty_routing(step);
     gating_->route(step, saved.probs, saved.routing);
     const Routing& r = saved.routing;
     if (step.training())
-      backend.router_losses(saved.logits, saved.probs, groups(group_, step.shape), r,
-                            step.statistics);
+      backend.routing.router_losses(saved.logits, saved.probs, groups(group_, step.shape), r,
+                                    step.statistics);
     // experts
     const std::int64_t pairs = r.token.rows;  // Pmax
     saved.input = step.keep(pairs, h.cols);
     saved.up = step.keep(pairs, hidden_);
     saved.hidden = step.keep(pairs, hidden_);
     saved.output = step.keep(pairs, h.cols);
-    backend.gather(h, r, saved.input);
-    backend.expert_matmul(saved.input, r, weights_.up, saved.up);
+    backend.routing.gather(h, r, saved.input);
+    backend.products.expert_matmul(saved.input, r, weights_.up, saved.up);
     if (activation_.gated) {
       saved.gate = step.keep(pairs, hidden_);
-      backend.expert_matmul(saved.input, r, weights_.gate, saved.gate);
+      backend.products.expert_matmul(saved.input, r, weights_.gate, saved.gate);
     }
     activate_hidden(step, activation_, saved.up, saved.gate, saved.hidden);
-    backend.expert_matmul(saved.hidden, r, weights_.down, saved.output);
-    backend.combine(saved.output, r, y);
+    backend.products.expert_matmul(saved.hidden, r, weights_.down, saved.output);
+    backend.routing.combine(saved.output, r, y);
     return step.training() ? &saved : nullptr;
   }
 
@@ -128,18 +128,19 @@ class Moe : public Layer {
     const View dup = step.scratch(pairs, hidden_);
     const View dgate = activation_.gated ? step.scratch(pairs, hidden_) : View{};
     // y[token] = sum of weight * output
-    backend.combine_backward(saved.output, r, dy, doutput, dweight);
+    backend.routing.combine_backward(saved.output, r, dy, doutput, dweight);
     // output = hidden down
-    backend.expert_matmul_backward(saved.hidden, doutput, r, weights_.down, dhidden, false);
+    backend.products.expert_matmul_backward(saved.hidden, doutput, r, weights_.down, dhidden,
+                                            false);
     // hidden = a(up) or a(gate) * up
     activate_hidden_backward(step, activation_, saved.up, saved.gate, dhidden, dup, dgate);
     // up = input up, gate = input gate
-    backend.expert_matmul_backward(saved.input, dup, r, weights_.up, dinput, false);
+    backend.products.expert_matmul_backward(saved.input, dup, r, weights_.up, dinput, false);
     if (activation_.gated)
-      backend.expert_matmul_backward(saved.input, dgate, r, weights_.gate, dinput, true);
+      backend.products.expert_matmul_backward(saved.input, dgate, r, weights_.gate, dinput, true);
     // input = h[token]
-    backend.fill(dh, 0);
-    backend.gather_backward(dinput, r, dh);
+    backend.memory.fill(dh, 0);
+    backend.routing.gather_backward(dinput, r, dh);
   }
 
   // dweight and the router losses -> dh (+=), through gates, softmax and the router matrix.
@@ -148,14 +149,14 @@ class Moe : public Layer {
     Backend& backend = step.backend;
     const View dprobs = step.scratch_exact(h.rows, experts_);
     const View dlogits = step.scratch_exact(h.rows, experts_);
-    backend.fill(dprobs, 0);
-    backend.fill(dlogits, 0);
+    backend.memory.fill(dprobs, 0);
+    backend.memory.fill(dlogits, 0);
     gating_->backward(step, saved.probs, saved.routing, dweight, dprobs);
-    backend.router_losses_backward(saved.logits, saved.probs, groups(group_, step.shape),
-                                   saved.routing, balance_loss_ ? step.aux : 0, step.z, dprobs,
-                                   dlogits);
-    backend.softmax_backward(saved.probs, dprobs, dlogits);
-    backend.matmul_backward(h, dlogits, router_, dh, true);
+    backend.routing.router_losses_backward(saved.logits, saved.probs, groups(group_, step.shape),
+                                           saved.routing, balance_loss_ ? step.aux : 0, step.z,
+                                           dprobs, dlogits);
+    backend.routing.softmax_backward(saved.probs, dprobs, dlogits);
+    backend.products.matmul_backward(h, dlogits, router_, dh, true);
   }
 
   std::int64_t experts_, hidden_, choices_;  // E, F, k

@@ -17,18 +17,16 @@ class AdafactorOptimizer : public Optimizer {
  public:
   // Vectors keep a full second moment.
   std::vector<StateSlot> state(const ParamSlot& slot) const override {
-    const std::string rows = "adafactor.rows." + slot.name;
-    if (slot.role == Role::Vector) return {{rows, slot.batch * slot.rows, slot.cols}};
-    return {{rows, slot.batch * slot.rows, 1},
-            {"adafactor.columns." + slot.name, slot.batch, slot.cols}};
+    if (slot.role == Role::Vector) return {{"rows", slot.batch * slot.rows, slot.cols}};
+    return {{"rows", slot.batch * slot.rows, 1}, {"columns", slot.batch, slot.cols}};
   }
 
-  Rule rule(std::int64_t t, double lr, double decay) const override {
-    return Adafactor{.lr = lr,
-                     .beta2 = std::min(kMaxBeta2, 1 - std::pow(static_cast<double>(t), -0.8)),
+  std::optional<Rule> rule(const UpdateRate& rate) const override {
+    return Adafactor{.lr = rate.lr,
+                     .beta2 = std::min(kMaxBeta2, 1 - std::pow(static_cast<double>(rate.t), -0.8)),
                      .epsilon = kEpsilon,
                      .clip_rms = kClipRms,
-                     .decay = decay};
+                     .decay = rate.decay};
   }
 };
 

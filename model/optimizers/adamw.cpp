@@ -12,17 +12,16 @@ constexpr double kBeta1 = 0.9, kBeta2 = 0.95, kEpsilon = 1e-8;
 class AdamWOptimizer : public Optimizer {
  public:
   std::vector<StateSlot> state(const ParamSlot& slot) const override {
-    return {{"adamw.m." + slot.name, slot.batch * slot.rows, slot.cols},
-            {"adamw.v." + slot.name, slot.batch * slot.rows, slot.cols}};
+    return {{"m", slot.batch * slot.rows, slot.cols}, {"v", slot.batch * slot.rows, slot.cols}};
   }
 
-  Rule rule(std::int64_t t, double lr, double decay) const override {
-    const double steps = static_cast<double>(t);
-    return AdamW{.lr = lr,
+  std::optional<Rule> rule(const UpdateRate& rate) const override {
+    const double steps = static_cast<double>(rate.t);
+    return AdamW{.lr = rate.lr,
                  .beta1 = kBeta1,
                  .beta2 = kBeta2,
                  .epsilon = kEpsilon,
-                 .decay = decay,
+                 .decay = rate.decay,
                  .correction1 = 1 - std::pow(kBeta1, steps),
                  .correction2 = 1 - std::pow(kBeta2, steps)};
   }

@@ -33,16 +33,19 @@ void print_result(const Json& result, bool json) {
 struct Roofline {
   double flops = 0, bytes = 0;  // per second
 
-  double seconds(const Cost& cost, const Recipe& recipe) const {
-    // The moments of the optimizer are read and written, too.
-    const double state = recipe.optimizer == "adamw" ? 16 : 0;
-    const double optimizer = cost.update_bytes + state * static_cast<double>(cost.parameters);
+  // `state`: bytes that the optimizer keeps, which are read and written.
+  double seconds(const Cost& cost, std::int64_t state) const {
+    const double optimizer = cost.update_bytes + 2 * static_cast<double>(state);
     return cost.step_flops / flops + (optimizer + cost.pass_bytes) / bytes;
   }
 };
 
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+  return builtin_catalog().backends.get(LearnerOptions{}.backend).make(options);
+}
+
 Dtype operand_of(const std::string& precision) {
-  return builtin_catalog().backends.get("cpu").make({.precision = precision})->operand();
+  return make_backend({.precision = precision})->operand();
 }
 
 Roofline measure(Dtype operand, int threads) {
@@ -178,8 +181,8 @@ int run_step(const StepOptions& options) {
     result.update({{"rows_per_expert", rows}, {"dropped", dropped}});
   if (options.roofline) {
     const Roofline limit = measure(operand_of(recipe.precision), threads);
-    result["roofline_step_s"] = limit.seconds(gate, recipe);
-    result["roofline_share"] = limit.seconds(gate, recipe) / step;
+    result["roofline_step_s"] = limit.seconds(gate, learner.memory().optimizer);
+    result["roofline_share"] = limit.seconds(gate, learner.memory().optimizer) / step;
     result["peak_gflops"] = limit.flops * 1e-9;
     result["triad_gbs"] = limit.bytes * 1e-9;
   }
@@ -194,14 +197,16 @@ struct KernelOptions {
   std::int64_t batch = 2, seq = 1024, heads = 12, head_dim = 64;  // of attention
   std::int64_t parameters = std::int64_t{1} << 26;                // of the optimizer
 
-  BackendOptions backend() const { return {precision, static_cast<int>(threads)}; }
+  std::unique_ptr<Backend> backend() const {
+    return make_backend({precision, static_cast<int>(threads)});
+  }
 };
 
 int run_attention(const KernelOptions& options) {
   const AttentionShape shape = {options.batch, options.seq, options.heads, options.head_dim,
                                 1 / std::sqrt(static_cast<double>(options.head_dim))};
   const double seconds =
-      attention_seconds(shape, options.backend(), static_cast<int>(options.repeats));
+      attention_seconds(*options.backend(), shape, static_cast<int>(options.repeats));
   const auto pairs = static_cast<double>(options.batch * options.heads * options.seq *
                                          (options.seq + 1) / 2);  // causal ones
   print_result({{"precision", dtype_text(operand_of(options.precision))},
@@ -214,7 +219,7 @@ int run_attention(const KernelOptions& options) {
 
 int run_optimizer(const KernelOptions& options) {
   const double seconds =
-      adamw_seconds(options.parameters, options.backend(), static_cast<int>(options.repeats));
+      adamw_seconds(*options.backend(), options.parameters, static_cast<int>(options.repeats));
   // Weight, gradient and two moments are read, weight and moments written.
   const double bytes = 28 * static_cast<double>(options.parameters) / seconds;
   const double triad = memory_bandwidth(static_cast<int>(options.threads));

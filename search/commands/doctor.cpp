@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <thread>
 
+#include "model/backends/describe.h"
 #include "model/catalog.h"
 #include "model/instruction_level.h"
+#include "model/learner.h"
 #include "model/roofline.h"
 #include "search/commands/options.h"
 #include "search/report/table.h"
@@ -19,10 +21,11 @@ namespace {
 std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
   const Json about = version_json();
   const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
-  const std::unique_ptr<Backend> cpu = builtin_catalog().backends.get("cpu").make({});
+  const std::unique_ptr<Backend> backend =
+      builtin_catalog().backends.get(LearnerOptions{}.backend).make({});
   const std::string unit = bf16_unit_name();
   const bool prose = std::filesystem::exists("/usr/share/dictd/gcide.dict.dz");
-  return {
+  std::vector<std::pair<std::string, std::string>> found = {
       {"moebius",
        fmt::format("{} ({}), {}, {}", version(), git_revision(),
                    about["compiler"].get<std::string>(), about["build"].get<std::string>())},
@@ -34,7 +37,7 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
       {"memory",
        fmt::format("{}, {} free", bytes_text(physical_memory()), bytes_text(free_memory()))},
       {"products",
-       fmt::format("{} with f32 sums (--precision auto); bf16 {}", dtype_text(cpu->operand()),
+       fmt::format("{} with f32 sums (--precision auto); bf16 {}", dtype_text(backend->operand()),
                    unit == "emulated" ? "emulated in f32" : "by " + unit)},
       {"database", open_db(db.db, OpenMode::Create)->describe()},
       {"terminal", isatty(STDERR_FILENO) != 0
@@ -43,6 +46,9 @@ std::vector<std::pair<std::string, std::string>> findings(const DbOptions& db) {
       {"prose for the demo", prose ? "dict-gcide is installed"
                                    : "dict-gcide is not installed; the demo uses the generator"},
   };
+  for (const auto& [name, plugin] : builtin_catalog().backends)
+    found.emplace_back("back-end " + name, description(plugin));
+  return found;
 }
 
 }  // namespace

@@ -339,7 +339,7 @@ TEST_F(Proxy, APlanThatIsRefusedIsOutOfMemory) {
                  .optimizers = catalog.optimizers,
                  .types = catalog.types};
   BackendPlugin plugin = catalog.backends.get("cpu");
-  plugin.library_bytes = [](auto&&...) -> std::int64_t { throw std::bad_alloc(); };
+  plugin.workspace_bytes = [](auto&&...) -> std::int64_t { throw std::bad_alloc(); };
   broken.backends.add("cpu", plugin);
   broken.backends.add("dry", catalog.backends.get("dry"));
   EvaluatorOptions options = options_for(data_);

@@ -72,16 +72,16 @@ TEST(BackwardUpdate, NeedsNoMemoryForGradients) {
 // One matrix's gradient of every thread that takes whole matrices, in the back-end's own memory.
 TEST(BackwardUpdate, AnnouncesTheGradientThatPassesThrough) {
   const Spec large = block(64, {attn(2, 8), moe(2048, 8, "top2")});
-  const auto library = [&](double clip, int threads) {
+  const auto workspace = [&](double clip, int threads) {
     LearnerOptions how = options("fp32");
     how.backend = "cpu";
     how.backend_options.threads = threads;
-    return Learner::plan(large, unclipped("adamw", clip), kVocab, how, builtin_catalog()).library;
+    return Learner::plan(large, unclipped("adamw", clip), kVocab, how, builtin_catalog()).workspace;
   };
   constexpr double kMatrix = 4.0 * 64 * 2048;
   for (const int threads : {1, 2, 4})
-    EXPECT_NEAR(static_cast<double>(library(0, threads) - library(1, threads)) / threads, kMatrix,
-                0.1 * kMatrix);
+    EXPECT_NEAR(static_cast<double>(workspace(0, threads) - workspace(1, threads)) / threads,
+                kMatrix, 0.1 * kMatrix);
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ void attend(Lab& lab, const Sizes& s, bool biased) {
   const View lse = lab.nan(rows, s.heads), dout = lab.operand(rows, cols);
   const View dq = lab.operand_nan(rows, cols), dk = lab.operand_nan(rows, cols),
              dv = lab.operand_nan(rows, cols);
-  lab->attention(shape, q, k, v, bias, o, lse);
-  lab->attention_backward(shape, q, k, v, bias, o, lse, dout, dq, dk, dv);
+  lab->attention.attend(shape, q, k, v, bias, o, lse);
+  lab->attention.attend_backward(shape, q, k, v, bias, o, lse, dout, dq, dk, dv);
   for (const View& view : {o, lse, dq, dk, dv}) lab.show(view);
   lab.show_gradients();
 }
@@ -70,7 +70,7 @@ TEST(CpuAttention, LogSumIsExactWithBf16Operands) {
   const auto script = [](Lab& lab) {
     lab.kernels().attach();
     const View x = lab.operand(200, 32, 2), o = lab.operand_nan(200, 32), lse = lab.nan(200, 1);
-    lab->attention({1, 200, 1, 32, 0.2}, x, lab.operand(200, 32, 2), x, {}, o, lse);
+    lab->attention.attend({1, 200, 1, 32, 0.2}, x, lab.operand(200, 32, 2), x, {}, o, lse);
     lab.show(lse);
   };
   const auto expected = testing_support::run(script, "reference", {.operand = Dtype::BF16});
@@ -89,9 +89,9 @@ TEST(CpuAttention, AgreesOnInterleavedInputs) {
     const View o = lab.operand_nan(2 * 33, 24), lse = lab.nan(2 * 33, 3);
     const AttentionShape shape{2, 33, 3, 8, 0.3};
     const View q = qkv.columns(0, 24), k = qkv.columns(24, 24), v = qkv.columns(48, 24);
-    lab->attention(shape, q, k, v, {}, o, lse);
-    lab->attention_backward(shape, q, k, v, {}, o, lse, lab.operand(2 * 33, 24),
-                            dqkv.columns(0, 24), dqkv.columns(24, 24), dqkv.columns(48, 24));
+    lab->attention.attend(shape, q, k, v, {}, o, lse);
+    lab->attention.attend_backward(shape, q, k, v, {}, o, lse, lab.operand(2 * 33, 24),
+                                   dqkv.columns(0, 24), dqkv.columns(24, 24), dqkv.columns(48, 24));
     lab.show(o);
     lab.show(dqkv);
   });
@@ -107,8 +107,8 @@ TEST(CpuAttention, NanIsNotSwallowed) {
     if (biased) bias = lab.kernels().declare("bias", 32, 1, 1, Role::Vector);
     lab.kernels().attach();
     const View q = lab.operand(9, 4), o = lab.operand_nan(9, 4), lse = lab.nan(9, 1);
-    lab->fill(q.row_range(6, 1), std::nan(""));
-    lab->attention({1, 9, 1, 4, 0.5}, q, lab.operand(9, 4), lab.operand(9, 4), bias, o, lse);
+    lab->memory.fill(q.row_range(6, 1), std::nan(""));
+    lab->attention.attend({1, 9, 1, 4, 0.5}, q, lab.operand(9, 4), lab.operand(9, 4), bias, o, lse);
     lab.show(o);
     lab.show(lse);
     for (const std::vector<double>& shown : lab.shown())
@@ -127,10 +127,10 @@ TEST(CpuAttention, IgnoresTheFutureToTheBit) {
     std::vector<View> inputs;
     for (int i = 0; i < 3; ++i) {
       inputs.push_back(lab.operand(kSeq, 32));
-      lab->fill(inputs.back().row_range(kSplit, kSeq - kSplit), future);
+      lab->memory.fill(inputs.back().row_range(kSplit, kSeq - kSplit), future);
     }
     const View o = lab.operand_nan(kSeq, 32), lse = lab.nan(kSeq, 2);
-    lab->attention(shape, inputs[0], inputs[1], inputs[2], bias, o, lse);
+    lab->attention.attend(shape, inputs[0], inputs[1], inputs[2], bias, o, lse);
     lab.show(o.row_range(0, kSplit));
     lab.show(lse.row_range(0, kSplit));
     return lab.shown();
@@ -142,9 +142,9 @@ TEST(CpuRotate, AgreesAndInverts) {
   each_size([](const Sizes& s) {
     expect_agreement([&](Lab& lab) {
       const View x = lab.operand(s.batch * s.seq, s.heads * s.head_dim);
-      lab->rotate(x, s.seq, s.heads, 10000, false);
+      lab->attention.rotate(x, s.seq, s.heads, 10000, false);
       lab.show(x);
-      lab->rotate(x, s.seq, s.heads, 500, true);
+      lab->attention.rotate(x, s.seq, s.heads, 500, true);
       lab.show(x);
     });
   });
@@ -158,8 +158,8 @@ TEST(CpuConvolution, AgreesForwardAndBackward) {
       lab.kernels().attach();
       const View x = lab.operand(rows, cols), y = lab.operand_nan(rows, cols),
                  dx = lab.operand_nan(rows, cols);
-      lab->causal_conv(x, s.seq, taps, y);
-      lab->causal_conv_backward(x, s.seq, taps, lab.operand(rows, cols), dx);
+      lab->attention.causal_conv(x, s.seq, taps, y);
+      lab->attention.causal_conv_backward(x, s.seq, taps, lab.operand(rows, cols), dx);
       lab.show(y);
       lab.show(dx);
       lab.show_gradients();

@@ -167,7 +167,7 @@ TEST(Gemm, RoutersAreNotRounded) {
   const View x = k.random(5, 40, 1), y = k.matrix(5, 8);
   const std::vector<double> left = k.read(x);
   const auto error = [&](Weight w) {
-    k->matmul(x, w, y);
+    k->products.matmul(x, w, y);
     const std::vector<double> got = k.read(y), right = k.read(k.value(w));
     double worst = 0;
     for (std::size_t i = 0; i < 5; ++i)
@@ -281,7 +281,8 @@ TEST(Gemm, RoundsToBf16LikeTheDefinition) {
     const Weight gain = k.declare("gain", 1, n, 1, Role::Vector);
     k.attach();
     const View from = k.matrix(1, n, x), to = k.buffer(Dtype::BF16, 1, n), none = k.matrix(1, n);
-    k->rms_norm_backward(none, gain, k.matrix(1, 1), none, from, to);  // rounds what `from` holds
+    k->elementwise.rms_norm_backward(none, gain, k.matrix(1, 1), none, from,
+                                     to);  // rounds what `from` holds
     const std::vector<double> got = k.read(to);
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (std::isnan(x[i])) {
@@ -291,7 +292,7 @@ TEST(Gemm, RoundsToBf16LikeTheDefinition) {
       }
     }
     // AVX512-BF16 makes zero of a denormal; the definition keeps it.
-    k->rms_norm_backward(none, gain, k.matrix(1, 1), none, k.matrix(1, n, 1e-39), to);
+    k->elementwise.rms_norm_backward(none, gain, k.matrix(1, 1), none, k.matrix(1, n, 1e-39), to);
     const bool native = cpu::level() >= cpu::Level::Avx512Bf16;
     EXPECT_EQ(k.read(to)[0], native ? 0 : double{to_bf16(1e-39)});
   });

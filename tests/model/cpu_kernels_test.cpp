@@ -32,7 +32,7 @@ TEST(CpuElementwise, FillAgrees) {
   each_size([](std::int64_t tokens, std::int64_t width) {
     expect_agreement([&](Lab& lab) {
       const View z = lab.nan(tokens, width);
-      lab->fill(z, 0.5);
+      lab->memory.fill(z, 0.5);
       lab.show(z);
     });
   });
@@ -45,19 +45,19 @@ TEST(CpuElementwise, ActivationsAgree) {
       expect_agreement([&](Lab& lab) {
         const View up = lab.operand(tokens, width, 3), y = lab.operand_nan(tokens, width);
         const View slope = lab.operand_nan(tokens, width), same = lab.operand_nan(tokens, width);
-        lab->activate(a, up, y, slope);
-        lab->activate(a, up, same, {});
-        lab->multiply(lab.operand(tokens, width), slope, slope);
+        lab->elementwise.activate(a, up, y, slope);
+        lab->elementwise.activate(a, up, same, {});
+        lab->elementwise.multiply(lab.operand(tokens, width), slope, slope);
         for (const View& view : {y, same, slope}) lab.show(view);
-        lab->activate(a, up, y, up);
+        lab->elementwise.activate(a, up, y, up);
         lab.show(up);
       });
       expect_agreement([&](Lab& lab) {
         const View up = lab.operand(tokens, width, 3), gate = lab.operand(tokens, width, 3);
         const View y = lab.operand_nan(tokens, width), dup = lab.operand_nan(tokens, width);
         const View dgate = lab.operand_nan(tokens, width);
-        lab->glu(a, up, gate, y);
-        lab->glu_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
+        lab->elementwise.glu(a, up, gate, y);
+        lab->elementwise.glu_backward(a, up, gate, lab.operand(tokens, width), dup, dgate);
         for (const View& view : {y, dup, dgate}) lab.show(view);
       });
     });
@@ -71,7 +71,7 @@ void expect_digits(Activation a, const std::function<double(double)>& exact) {
   each_level([&] {
     Kernels k("cpu", "fp32");
     const View up = k.matrix(1, n, x), y = k.matrix(1, n);
-    k->activate(a, up, y, {});
+    k->elementwise.activate(a, up, y, {});
     const std::vector<double> got = k.read(y);
     for (std::size_t i = 0; i < x.size(); ++i) {
       const double expected = exact(x[i]);
@@ -93,7 +93,7 @@ TEST(CpuElementwise, ExtremeInputsStayFinite) {
   Kernels k("cpu", "fp32");
   const View up = k.matrix(1, 4, {-1e30, -200, 200, 1e30}), y = k.matrix(1, 4);
   for (const Activation a : {Activation::Gelu, Activation::Silu}) {
-    k->activate(a, up, y, {});
+    k->elementwise.activate(a, up, y, {});
     const std::vector<double> got = k.read(y);
     EXPECT_EQ(got[0], 0);
     EXPECT_EQ(got[1], 0);
@@ -114,8 +114,8 @@ TEST(CpuNorm, RmsNormAgrees) {
         const View y = lab.operand_nan(tokens, width), dx = lab.random(tokens, width);
         const View residual = fused ? lab.random(tokens, width) : View{};
         const View rounded = fused ? lab.operand_nan(tokens, width) : View{};
-        lab->rms_norm(x, residual, gain, y, rstd);
-        lab->rms_norm_backward(x, gain, rstd, lab.random(tokens, width), dx, rounded);
+        lab->elementwise.rms_norm(x, residual, gain, y, rstd);
+        lab->elementwise.rms_norm_backward(x, gain, rstd, lab.random(tokens, width), dx, rounded);
         for (const View& view : {x, y, rstd, dx}) lab.show(view);
         if (fused) lab.show(rounded);
         lab.show_gradients();
@@ -128,8 +128,8 @@ TEST(CpuNorm, SoftmaxAgrees) {
     expect_agreement([&](Lab& lab) {
       const View logits = lab.random(tokens, width, 4), probs = lab.nan(tokens, width);
       const View dlogits = lab.random(tokens, width);
-      lab->softmax(logits, probs);
-      lab->softmax_backward(probs, lab.random(tokens, width), dlogits);
+      lab->routing.softmax(logits, probs);
+      lab->routing.softmax_backward(probs, lab.random(tokens, width), dlogits);
       lab.show(probs);
       lab.show(dlogits);
     });
@@ -142,7 +142,7 @@ TEST(CpuNorm, SoftmaxDoesNotSwallowNan) {
     GTEST_SKIP() << "there the exponential makes a number of some NaN (simd-inl.h)";
   Kernels k("cpu", "fp32");
   const View logits = k.matrix(2, 3, {1, std::nan(""), 2, 0, 1, 2}), probs = k.matrix(2, 3);
-  k->softmax(logits, probs);
+  k->routing.softmax(logits, probs);
   const std::vector<double> got = k.read(probs);
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(std::isnan(got[i]), i < 3) << i;
 }
@@ -155,11 +155,11 @@ TEST(CpuMatmul, ProductsAgree) {
         lab.kernels().attach();
         const View x = lab.operand(tokens, rows), dy = lab.operand(tokens, cols);
         const View y = lab.operand_nan(tokens, cols), dx = lab.nan(tokens, rows);
-        lab->matmul(x, w, y);
-        lab->matmul_backward(x, dy, w, dx, false);
-        lab->matmul_backward(x, dy, w, dx, true);
+        lab->products.matmul(x, w, y);
+        lab->products.matmul_backward(x, dy, w, dx, false);
+        lab->products.matmul_backward(x, dy, w, dx, true);
         const View back = lab.nan(tokens, rows);
-        lab->matmul_transposed(dy, w, back);
+        lab->products.matmul_transposed(dy, w, back);
         lab.show(back);
         lab.show(y);
         lab.show(dx);
@@ -175,8 +175,8 @@ TEST(CpuMatmul, TiledProductsAgree) {
     lab.kernels().attach();
     const View x = lab.operand(530, 400), dy = lab.operand(530, 1030);
     const View y = lab.operand_nan(530, 1030), dx = lab.nan(530, 400);
-    lab->matmul(x, w, y);
-    lab->matmul_backward(x, dy, w, dx, false);
+    lab->products.matmul(x, w, y);
+    lab->products.matmul_backward(x, dy, w, dx, false);
     lab.show(y);
     lab.show(dx);
     lab.show_gradients();
@@ -196,8 +196,9 @@ TEST(CpuEmbed, AgreesWithRepeatedTokens) {
         for (std::int64_t t = 0; t < batch * seq; ++t)
           tokens.push_back(static_cast<std::int32_t>(t * t % 11));
         const View token = lab.kernels().indices(tokens), x = lab.nan(batch * seq, width);
-        lab->embed(token, seq, table, positions, x);
-        lab->embed_backward(token, seq, lab.random(batch * seq, width), table, positions);
+        lab->elementwise.embed(token, seq, table, positions, x);
+        lab->elementwise.embed_backward(token, seq, lab.random(batch * seq, width), table,
+                                        positions);
         lab.show(x);
         lab.show_gradients();
       });
@@ -207,12 +208,12 @@ TEST(CpuEmbed, AgreesWithRepeatedTokens) {
 TEST(CpuMemory, IsZeroAlignedAndMayBeRefused) {
   Kernels k("cpu", "fp32");
   for (const std::int64_t bytes : {std::int64_t{1}, std::int64_t{5} << 20}) {
-    const std::byte* memory = k->allocate(bytes);
+    const std::byte* memory = k->memory.allocate(bytes);
     ASSERT_NE(memory, nullptr);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % 64, 0u);
     EXPECT_TRUE(std::all_of(memory, memory + bytes, [](std::byte b) { return b == std::byte{}; }));
   }
-  EXPECT_EQ(k->allocate(std::int64_t{1} << 60), nullptr);
+  EXPECT_EQ(k->memory.allocate(std::int64_t{1} << 60), nullptr);
 }
 
 TEST(CpuInitialise, IsTheSharedDefinitionToTheBit) {
@@ -225,7 +226,7 @@ TEST(CpuInitialise, IsTheSharedDefinitionToTheBit) {
       Kernels k(backend, "fp32", threads);
       const Weight w = k.declare("w", 3, n, 2, Role::Hidden, i);
       k.attach();
-      k->initialise(w, 0x123456789abcdef0);
+      k->memory.initialise(k.value(w), k.params().slot(w), 0x123456789abcdef0);
       return k.read(k.value(w));
     };
     EXPECT_EQ(values("cpu", 1), values("reference", 1));

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "tests/model/cpu_support.h"
@@ -19,7 +20,7 @@ constexpr Shape kShapes[] = {{1, 1, 1},    {1, 7, 3},      {3, 33, 65},
 
 View scalar(Lab& lab, double value) {
   const View view = lab.kernels().buffer(Dtype::F64, 1, 1);
-  lab->fill(view, value);
+  lab->memory.fill(view, value);
   return view;
 }
 
@@ -58,7 +59,7 @@ TEST(CpuOptimizer, AdamwAgreesOverSteps) {
         const View m = dense(lab, s.batch * s.rows, s.cols), v = dense(lab, m.rows, m.cols);
         for (int t = 1; t <= 3; ++t) {
           set_gradient(lab, w, static_cast<std::uint64_t>(t));
-          lab->update(w, {adamw(t), m, v}, scalar(lab, 4), clip);
+          lab->update.apply(w, {adamw(t), std::array{m, v}}, scalar(lab, 4), clip);
         }
         for (const View& view : {m, v}) lab.show(view);
         lab.show_values();
@@ -72,13 +73,13 @@ TEST(CpuOptimizer, AdafactorAgreesOverSteps) {
         const Weight w = lab.kernels().declare("w", s.rows, s.cols, s.batch);
         lab.kernels().attach();
         const View rows = dense(lab, s.batch * s.rows, factored ? 1 : s.cols);
-        const View columns = factored ? dense(lab, s.batch, s.cols) : View{};
+        std::vector<View> state = {rows};
+        if (factored) state.push_back(dense(lab, s.batch, s.cols));
         for (int t = 1; t <= 3; ++t) {
           set_gradient(lab, w, static_cast<std::uint64_t>(t));
-          lab->update(w, {adafactor(t), rows, columns}, scalar(lab, 4), t == 2 ? 0.5 : 0);
+          lab->update.apply(w, {adafactor(t), state}, scalar(lab, 4), t == 2 ? 0.5 : 0);
         }
-        lab.show(rows);
-        if (factored) lab.show(columns);
+        for (const View& view : state) lab.show(view);
         lab.show_values();
       });
 }
@@ -87,8 +88,9 @@ TEST(CpuOptimizer, AdafactorSurvivesAnExpertWithoutTokens) {
   expect_agreement([](Lab& lab) {
     const Weight w = lab.kernels().declare("w", 6, 20, 2);
     lab.kernels().attach();
-    lab->fill(lab.kernels().params().gradient(w), 0);
-    lab->update(w, {adafactor(3), dense(lab, 12, 1), dense(lab, 2, 20)}, scalar(lab, 0), 1);
+    lab->memory.fill(lab.kernels().params().gradient(w), 0);
+    lab->update.apply(w, {adafactor(3), std::array{dense(lab, 12, 1), dense(lab, 2, 20)}},
+                      scalar(lab, 0), 1);
     lab.show_values();
   });
 }
@@ -100,7 +102,7 @@ TEST(CpuOptimizer, SquaredNormAgreesAndAdds) {
       lab.kernels().attach();
       const View sum = scalar(lab, 2);
       set_gradient(lab, w, 1);
-      lab->squared_norm(w, sum);
+      lab->update.squared_norm(w, sum);
       lab.show(sum);
     });
 }
@@ -118,8 +120,8 @@ TEST(CpuLoss, CrossEntropyAgrees) {
             targets.push_back(static_cast<std::int32_t>(t * 7 % vocab));
           const View loss = lab.kernels().buffer(Dtype::F64, tokens, 1);
           const View dh = backward ? lab.nan(tokens, 11) : View{};
-          lab->cross_entropy(lab.operand(tokens, 11), table, lab.kernels().indices(targets),
-                             1 / static_cast<double>(tokens), loss, dh);
+          lab->loss.cross_entropy(lab.operand(tokens, 11), table, lab.kernels().indices(targets),
+                                  1 / static_cast<double>(tokens), loss, dh);
           lab.show(loss);
           if (backward) lab.show(dh);
           lab.show_gradients();
@@ -135,7 +137,7 @@ TEST(CpuLoss, NanIsNotSwallowed) {
   std::vector<double> values = Kernels::normals(16, 3);
   values[11] = std::nan("");
   const View loss = k.buffer(Dtype::F64, 2, 1);
-  k->cross_entropy(k.matrix(2, 8, values), table, k.indices({3, 4}), 1, loss, {});
+  k->loss.cross_entropy(k.matrix(2, 8, values), table, k.indices({3, 4}), 1, loss, {});
   EXPECT_FALSE(std::isnan(k.read(loss)[0]));
   EXPECT_TRUE(std::isnan(k.read(loss)[1]));
 }

@@ -54,10 +54,10 @@ void show_experts(Lab& lab, View probs, const Groups& groups, bool renormalise, 
   const View x = lab.operand(tokens, width), in = lab.operand_nan(bound, width);
   const View u = lab.operand_nan(bound, hidden), y = lab.operand_nan(bound, width);
   const View out = lab.nan(tokens, width);
-  lab->gather(x, r, in);
-  lab->expert_matmul(in, r, up, u);
-  lab->expert_matmul(u, r, down, y);
-  lab->combine(y, r, out);
+  lab->routing.gather(x, r, in);
+  lab->products.expert_matmul(in, r, up, u);
+  lab->products.expert_matmul(u, r, down, y);
+  lab->routing.combine(y, r, out);
   const View dy = lab.operand_nan(bound, width), du = lab.operand_nan(bound, hidden);
   const View dweight = lab.nan(bound, 1);
   const View din = lab.random(bound, width), dx = lab.random(tokens, width);
@@ -68,16 +68,16 @@ void show_experts(Lab& lab, View probs, const Groups& groups, bool renormalise, 
     return values;
   }());
   const View dout = lab.operand(tokens, width);
-  lab->combine_backward(y, r, dout, dy, dweight);
-  lab->expert_matmul_backward(u, dy, r, down, du, false);
-  lab->expert_matmul_backward(in, du, r, up, din, true);
-  lab->gather_backward(din, r, dx);
-  lab->choice_backward(probs, r, renormalise, dweight, dprobs);
+  lab->routing.combine_backward(y, r, dout, dy, dweight);
+  lab->products.expert_matmul_backward(u, dy, r, down, du, false);
+  lab->products.expert_matmul_backward(in, du, r, up, din, true);
+  lab->routing.gather_backward(din, r, dx);
+  lab->routing.choice_backward(probs, r, renormalise, dweight, dprobs);
   const View statistics = lab.kernels().buffer(Dtype::F64, 1, 4);
-  lab->fill(statistics, 1);  // they add
-  lab->router_losses(logits, probs, groups, r, statistics);
-  lab->router_losses_backward(logits, probs, groups, r, r.choice.empty() ? 0 : 0.3, 0.2, dprobs,
-                              dlogits);
+  lab->memory.fill(statistics, 1);  // they add
+  lab->routing.router_losses(logits, probs, groups, r, statistics);
+  lab->routing.router_losses_backward(logits, probs, groups, r, r.choice.empty() ? 0 : 0.3, 0.2,
+                                      dprobs, dlogits);
   for (const View& view : {in, u, y, dy, du, din}) lab.show(view.row_range(0, pairs));
   // The gradient of a gate is the product of a row of y and one of dout.
   lab.show_sums(dweight.row_range(0, pairs),
@@ -118,7 +118,7 @@ TEST(CpuRouting, TokenChoiceAgrees) {
               lab.kernels().attach();
               const View probs = probabilities(lab, c.tokens, c.experts);
               Routing r = lab.kernels().routing(c.tokens * choices, c.tokens, c.experts, choices);
-              lab->choose_experts(probs, c.groups, capacity, choices == 2, r);
+              lab->routing.choose_experts(probs, c.groups, capacity, choices == 2, r);
               show_routing(lab, r);
               show_experts(lab, probs, c.groups, choices == 2, r, up, down, 10, 33);
             },
@@ -140,7 +140,7 @@ TEST(CpuRouting, ExpertChoiceAgrees) {
             const View probs = probabilities(lab, c.tokens, c.experts);
             Routing r = lab.kernels().routing(c.experts * c.groups.count * capacity, c.tokens,
                                               c.experts, 0);
-            lab->choose_tokens(probs, c.groups, capacity, {}, 0.9, r);
+            lab->routing.choose_tokens(probs, c.groups, capacity, {}, 0.9, r);
             lab.show(lab.kernels().value(threshold));  // left alone
             const std::vector<double> before = lab.kernels().read(probs);
             std::vector<double> shifted = Kernels::normals(probs.size(), 3);
@@ -148,7 +148,7 @@ TEST(CpuRouting, ExpertChoiceAgrees) {
               shifted[i] = 0.01 * shifted[i] + before[i];
             const View moved = lab.matrix(c.tokens, c.experts, shifted);
             for (const View& scores : {moved, probs}) {
-              lab->choose_tokens(scores, c.groups, capacity, threshold, 0.9, r);
+              lab->routing.choose_tokens(scores, c.groups, capacity, threshold, 0.9, r);
               lab.show(lab.kernels().value(threshold));
             }
             show_routing(lab, r);
@@ -173,7 +173,7 @@ TEST(CpuRouting, ThresholdChoiceAgreesWithEmptyExperts) {
             lab.kernels().write(lab.kernels().value(threshold), limits);
             const View probs = probabilities(lab, c.tokens, c.experts);
             Routing r = lab.kernels().routing(c.tokens * most, c.tokens, c.experts, 0);
-            lab->choose_above(probs, threshold, r);
+            lab->routing.choose_above(probs, threshold, r);
             show_routing(lab, r);
             show_experts(lab, probs, c.groups, false, r, up, down, 10, 33);
           },
@@ -187,10 +187,10 @@ TEST(CpuRouting, NanProbabilitiesLoseAlike) {
     const View probs = lab.matrix(
         3, 3, {0.2, std::nan(""), 0.5, std::nan(""), std::nan(""), std::nan(""), 0.3, 0.3, 0.4});
     Routing r = lab.kernels().routing(6, 3, 3, 2);
-    lab->choose_experts(probs, {1, 3, 3, 1}, -1, false, r);
+    lab->routing.choose_experts(probs, {1, 3, 3, 1}, -1, false, r);
     lab.show(r.choice);
     Routing by_expert = lab.kernels().routing(3, 3, 3, 0);
-    lab->choose_tokens(probs, {1, 3, 3, 1}, 1, {}, 0, by_expert);
+    lab->routing.choose_tokens(probs, {1, 3, 3, 1}, 1, {}, 0, by_expert);
     lab.show(by_expert.token);
   });
 }
@@ -203,8 +203,8 @@ TEST(CpuRouting, WideAndDeepExpertsAgree) {
     const View x = lab.operand(40, 600), y = lab.operand_nan(40, 300);
     Routing r = lab.kernels().routing(40, 40, 3, 0);
     const std::int32_t offset[] = {0, 23, 23, 40};
-    lab->write(r.offset, offset);
-    lab->expert_matmul(x, r, w, y);
+    lab->memory.write(r.offset, offset);
+    lab->products.expert_matmul(x, r, w, y);
     lab.show(y);
   });
 }
@@ -221,8 +221,8 @@ TEST(CpuRouting, RowsOfAnExpertDoNotDependOnEachOther) {
     const View y = k.matrix(count, kCols);
     Routing r = k.routing(count, count, 1, 0);
     const std::int32_t offset[] = {0, static_cast<std::int32_t>(count)};
-    k->write(r.offset, offset);
-    k->expert_matmul(x.row_range(begin, count), r, w, y);
+    k->memory.write(r.offset, offset);
+    k->products.expert_matmul(x.row_range(begin, count), r, w, y);
     return k.read(y);
   };
   const std::vector<double> all = product(0, kRows);

@@ -23,17 +23,17 @@ std::vector<Operation> all_products(const std::string& name) {
   Routing r;
   r.offset = k.indices({0, 2, 2, 7});
   r.expected = 7;
-  k->matmul(x, w, y);
-  k->matmul_backward(x, y, w, x, false);
-  k->matmul_transposed(y, w, x);
-  k->expert_matmul(x, r, expert, y);
-  k->expert_matmul_backward(x, y, r, expert, x, true);
-  k->attention(shape, x, x, x, {}, k.matrix(10, 4), lse);
-  k->attention_backward(shape, x, x, x, {}, x, lse, x, k.matrix(10, 4), k.matrix(10, 4),
-                        k.matrix(10, 4));
-  k->cross_entropy(x, table, target, 1, loss, {});
-  k->cross_entropy(x, table, target, 1, loss, k.matrix(10, 4));
-  return k->products();
+  k->products.matmul(x, w, y);
+  k->products.matmul_backward(x, y, w, x, false);
+  k->products.matmul_transposed(y, w, x);
+  k->products.expert_matmul(x, r, expert, y);
+  k->products.expert_matmul_backward(x, y, r, expert, x, true);
+  k->attention.attend(shape, x, x, x, {}, k.matrix(10, 4), lse);
+  k->attention.attend_backward(shape, x, x, x, {}, x, lse, x, k.matrix(10, 4), k.matrix(10, 4),
+                               k.matrix(10, 4));
+  k->loss.cross_entropy(x, table, target, 1, loss, {});
+  k->loss.cross_entropy(x, table, target, 1, loss, k.matrix(10, 4));
+  return k->logged_products();
 }
 
 TEST(Dry, CountsTheProductsThatReferenceDoes) {
@@ -53,7 +53,7 @@ TEST(Dry, TouchesNoMemory) {
   const View view = k.buffer(Dtype::F64, 1 << 20, 1 << 12);  // 32 GiB
   ASSERT_NE(view.data, nullptr);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.data) % 64, 0u);
-  k->fill(view, 1);
+  k->memory.fill(view, 1);
   EXPECT_THAT(k.read(view.row_range(0, 1)), Each(0));
 }
 
@@ -62,12 +62,12 @@ TEST(Reference, ListsTheProductsSinceTheLastChangeOfWeights) {
   const Weight w = k.declare("w", 4, 6);
   k.attach();
   const View x = k.matrix(2, 4), y = k.matrix(2, 6);
-  k->matmul(x, w, y);
-  k->matmul(x, w, y);
-  k->weights_changed();
-  EXPECT_EQ(k->products().size(), 2u);  // still there to be read after the step
-  k->matmul(x, w, y);
-  EXPECT_EQ(k->products().size(), 1u);
+  k->products.matmul(x, w, y);
+  k->products.matmul(x, w, y);
+  k->memory.weights_changed();
+  EXPECT_EQ(k->logged_products().size(), 2u);  // still there to be read after the step
+  k->products.matmul(x, w, y);
+  EXPECT_EQ(k->logged_products().size(), 1u);
 }
 
 }  // namespace

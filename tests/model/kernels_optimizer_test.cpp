@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "tests/support/kernels.h"
 
 namespace moebius {
@@ -16,8 +18,8 @@ TEST(SquaredNorm, Accumulates) {
   const View sum = k.buffer(Dtype::F64, 1, 1);
   k.write(k.params().gradient(a), {3, 4});
   k.write(k.params().gradient(b), {1, 2});
-  k->squared_norm(a, sum);
-  k->squared_norm(b, sum);
+  k->update.squared_norm(a, sum);
+  k->update.squared_norm(b, sum);
   EXPECT_EQ(k.read(sum)[0], 30);
 }
 
@@ -35,8 +37,8 @@ struct Stepper {
   void set(const std::vector<double>& values, const std::vector<double>& gradients) {
     k.write(k.value(w), values);
     k.write(gradient, gradients);
-    k->fill(norm2, 0);
-    k->squared_norm(w, norm2);
+    k->memory.fill(norm2, 0);
+    k->update.squared_norm(w, norm2);
   }
 };
 
@@ -45,12 +47,14 @@ TEST(AdamW, FirstTwoStepsByHand) {
   Stepper s;
   const View m = s.k.matrix(2, 2), v = s.k.matrix(2, 2);
   s.set({1, 2, 3, 4}, {.1, -.2, .3, -.4});
-  s.k->update(s.w, {AdamW{.01, .9, .99, 0, .5, 1 - .9, 1 - .99}, m, v}, s.norm2, 0);
+  s.k->update.apply(s.w, {AdamW{.01, .9, .99, 0, .5, 1 - .9, 1 - .99}, std::array{m, v}}, s.norm2,
+                    0);
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {1 - .01 * (1 + .5), 2 - .01 * (-1 + 1),
                                                      3 - .01 * (1 + 1.5), 4 - .01 * (-1 + 2)}));
 
   s.set({1, 1, 1, 1}, {.3, .2, .3, .4});
-  s.k->update(s.w, {AdamW{.01, .9, .99, 0, 0, 1 - .81, 1 - .9801}, m, v}, s.norm2, 0);
+  s.k->update.apply(s.w, {AdamW{.01, .9, .99, 0, 0, 1 - .81, 1 - .9801}, std::array{m, v}}, s.norm2,
+                    0);
   const double m0 = (.9 * .01 + .1 * .3) / (1 - .81);
   const double v0 = (.99 * .0001 + .01 * .09) / (1 - .9801);
   EXPECT_NEAR(s.k.read(s.k.value(s.w))[0], 1 - .01 * m0 / std::sqrt(v0), 1e-14);
@@ -60,12 +64,13 @@ TEST(AdamW, ClipsByTheGlobalNorm) {
   Stepper s;
   const View m = s.k.matrix(2, 2), v = s.k.matrix(2, 2);
   s.set({0, 0, 0, 0}, {3, 4, 0, 0});
-  s.k->update(s.w, {AdamW{.1, .5, .5, 1e-8, 0, 1, 1}, m, v}, s.norm2, 1);  // factor 1/5
+  s.k->update.apply(s.w, {AdamW{.1, .5, .5, 1e-8, 0, 1, 1}, std::array{m, v}}, s.norm2,
+                    1);  // factor 1/5
   EXPECT_THAT(s.k.read(m), near(1e-15, {.3, .4, 0, 0}));
   s.set({0, 0, 0, 0}, {.3, .4, 0, 0});
-  s.k->fill(m, 0);
-  s.k->update(s.w, {AdamW{.1, .5, .5, 1e-8, 0, 1, 1}, m, v}, s.norm2,
-              1);  // below the norm: untouched
+  s.k->memory.fill(m, 0);
+  s.k->update.apply(s.w, {AdamW{.1, .5, .5, 1e-8, 0, 1, 1}, std::array{m, v}}, s.norm2,
+                    1);  // below the norm: untouched
   EXPECT_THAT(s.k.read(m), near(1e-15, {.15, .2, 0, 0}));
 }
 
@@ -75,7 +80,7 @@ TEST(Adafactor, OfARankOneGradientIsItsSign) {
   Stepper s;
   const View rows = s.k.matrix(2, 1), columns = s.k.matrix(1, 2);
   s.set({1, 2, 3, 4}, {.1, -.2, .3, -.6});
-  s.k->update(s.w, {Adafactor{.01, 0, 1e-30, 10, .5}, rows, columns}, s.norm2, 0);
+  s.k->update.apply(s.w, {Adafactor{.01, 0, 1e-30, 10, .5}, std::array{rows, columns}}, s.norm2, 0);
   EXPECT_THAT(s.k.read(rows), near(1e-15, {.025, .225}));
   EXPECT_THAT(s.k.read(columns), near(1e-15, {.05, .2}));
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {1 - .01 * (1 + .5), 2 - .01 * (-1 + 1),
@@ -87,7 +92,7 @@ TEST(Adafactor, ClipsTheUpdateByItsRms) {
   Stepper s(1, 4);
   const View v = s.k.matrix(1, 4, {1, 1, 1, 1});
   s.set({0, 0, 0, 0}, {2, -2, 2, -2});
-  s.k->update(s.w, {Adafactor{.01, 1, 1e-30, 1, 0}, v, {}}, s.norm2, 0);
+  s.k->update.apply(s.w, {Adafactor{.01, 1, 1e-30, 1, 0}, std::array{v}}, s.norm2, 0);
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {-.01, .01, -.01, .01}));
 }
 
@@ -95,7 +100,7 @@ TEST(Adafactor, KeepsTheFullSecondMomentOfVectors) {
   Stepper s(1, 4);
   const View v = s.k.matrix(1, 4);
   s.set({0, 0, 0, 0}, {1, 2, 3, 4});
-  s.k->update(s.w, {Adafactor{.01, .75, 0, 10, 0}, v, {}}, s.norm2, 0);
+  s.k->update.apply(s.w, {Adafactor{.01, .75, 0, 10, 0}, std::array{v}}, s.norm2, 0);
   EXPECT_THAT(s.k.read(v), near(1e-15, {.25, 1, 2.25, 4}));
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {-.02, -.02, -.02, -.02}));
 }
@@ -108,9 +113,9 @@ TEST(Adafactor, TreatsTheMatricesOfABatchApart) {
   const View rows2 = together.k.matrix(4, 1), columns2 = together.k.matrix(2, 2);
   const Adafactor options{.01, .5, 1e-30, 1, 0};
   alone.set(values, first);
-  alone.k->update(alone.w, {options, rows1, columns1}, alone.norm2, 0);
+  alone.k->update.apply(alone.w, {options, std::array{rows1, columns1}}, alone.norm2, 0);
   together.set({1, 2, 3, 4, 5, 6, 7, 8}, {.1, .5, -.3, .4, 90, 80, 70, 60});
-  together.k->update(together.w, {options, rows2, columns2}, together.norm2, 0);
+  together.k->update.apply(together.w, {options, std::array{rows2, columns2}}, together.norm2, 0);
   EXPECT_EQ(together.k.read(together.k.value(together.w).row_range(0, 2)),
             alone.k.read(alone.k.value(alone.w)));
 }
@@ -123,7 +128,8 @@ TEST(Adafactor, ZeroGradientsMoveNothing) {
   k.write(k.value(w), {1, 2, 3, 4});
   k.write(k.params().gradient(w), {0, 0, 0, 0});
   const View norm2 = k.buffer(Dtype::F64, 1, 1);
-  k->update(w, {Adafactor{.01, 0, 1e-30, 1, 0}, k.matrix(2, 1), k.matrix(1, 2)}, norm2, 1);
+  k->update.apply(w, {Adafactor{.01, 0, 1e-30, 1, 0}, std::array{k.matrix(2, 1), k.matrix(1, 2)}},
+                  norm2, 1);
   EXPECT_EQ(k.read(k.value(w)), (std::vector<double>{1, 2, 3, 4}));
 }
 

@@ -33,7 +33,7 @@ struct Drawn : ::testing::Test {
 };
 
 TEST_F(Drawn, FirstChoicesFillBeforeSecondOnesInTokenOrder) {
-  k->choose_experts(probs, kOneGroupOf4, 2, true, r);
+  k->routing.choose_experts(probs, kOneGroupOf4, 2, true, r);
   EXPECT_THAT(k.read(r.choice), ElementsAre(0, 1, 0, 1, 0, 1, 1, 0));
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 2, 4, 4));
   EXPECT_THAT(head(k.read(r.token), 4), ElementsAre(0, 1, 0, 3));  // within an expert by token
@@ -41,21 +41,21 @@ TEST_F(Drawn, FirstChoicesFillBeforeSecondOnesInTokenOrder) {
 }
 
 TEST_F(Drawn, GatesAreNotRenormalisedAfterADrop) {
-  k->choose_experts(probs, kOneGroupOf4, 2, true, r);
+  k->routing.choose_experts(probs, kOneGroupOf4, 2, true, r);
   EXPECT_THAT(head(k.read(r.weight), 4), near(1e-8, {.6 / .9, .5 / .9, .3 / .9, .8 / .9}));
   const View statistics = k.buffer(Dtype::F64, 1, 4);
-  k->router_losses(probs, probs, kOneGroupOf4, r, statistics);
+  k->routing.router_losses(probs, probs, kOneGroupOf4, r, statistics);
   EXPECT_EQ(k.read(statistics)[2], 4);  // kept
   EXPECT_EQ(k.read(statistics)[3], 4);  // dropped
 }
 
 TEST_F(Drawn, PlainGatesAreTheProbabilities) {
-  k->choose_experts(probs, kOneGroupOf4, 2, false, r);
+  k->routing.choose_experts(probs, kOneGroupOf4, 2, false, r);
   EXPECT_THAT(head(k.read(r.weight), 4), ElementsAre(.6, .5, .3, .8));
 }
 
 TEST_F(Drawn, DroplessKeepsEveryChoice) {
-  k->choose_experts(probs, kOneGroupOf4, -1, true, r);
+  k->routing.choose_experts(probs, kOneGroupOf4, -1, true, r);
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 4, 8, 8));
   EXPECT_THAT(k.read(r.token), ElementsAre(0, 1, 2, 3, 0, 1, 2, 3));
   for (std::size_t t = 0; t < 4; ++t)
@@ -64,7 +64,7 @@ TEST_F(Drawn, DroplessKeepsEveryChoice) {
 
 TEST_F(Drawn, TopOneTakesTheFirstColumnOnly) {
   Routing top1 = k.routing(4, 4, 3, 1);
-  k->choose_experts(probs, kOneGroupOf4, 2, false, top1);
+  k->routing.choose_experts(probs, kOneGroupOf4, 2, false, top1);
   EXPECT_THAT(k.read(top1.offset), ElementsAre(0, 2, 3, 3));
   EXPECT_THAT(k.read(top1.row), ElementsAre(0, 1, -1, 2));
 }
@@ -72,11 +72,12 @@ TEST_F(Drawn, TopOneTakesTheFirstColumnOnly) {
 // Capacity is per group: each pair of tokens below competes alone.
 TEST_F(Drawn, GroupsDecideWhoCompetes) {
   Routing top1 = k.routing(4, 4, 3, 1);
-  k->choose_experts(probs, {2, 2, 2, 1}, 1, false, top1);  // {t0, t1}, {t2, t3}
+  k->routing.choose_experts(probs, {2, 2, 2, 1}, 1, false, top1);  // {t0, t1}, {t2, t3}
   EXPECT_THAT(k.read(top1.row), ElementsAre(0, -1, 1, 2));
-  k->choose_experts(probs, {2, 2, 1, 2}, 1, false, top1);  // by position: {t0, t2}, {t1, t3}
+  k->routing.choose_experts(probs, {2, 2, 1, 2}, 1, false,
+                            top1);  // by position: {t0, t2}, {t1, t3}
   EXPECT_THAT(k.read(top1.row), ElementsAre(0, 1, -1, 2));
-  k->choose_experts(probs, {4, 1, 1, 1}, 1, false, top1);  // tokens:1
+  k->routing.choose_experts(probs, {4, 1, 1, 1}, 1, false, top1);  // tokens:1
   EXPECT_THAT(k.read(top1.row), ElementsAre(0, 1, 2, 3));
 }
 
@@ -84,7 +85,7 @@ TEST(ChooseExperts, TiesGoToTheLowerExpert) {
   Kernels k;
   const View probs = k.matrix(2, 4, 0.25);
   Routing r = k.routing(4, 2, 4, 2);
-  k->choose_experts(probs, {1, 2, 2, 1}, -1, true, r);
+  k->routing.choose_experts(probs, {1, 2, 2, 1}, -1, true, r);
   EXPECT_THAT(k.read(r.choice), ElementsAre(0, 1, 0, 1));
 }
 
@@ -95,14 +96,14 @@ TEST(BalanceLoss, IsOneAtPerfectBalanceAndEAtCollapse) {
                                   .2, .2, .4, .2, .2, .2, .2, .4});
   Routing r = k.routing(8, 4, 4, 2);
   View statistics = k.buffer(Dtype::F64, 1, 4);
-  k->choose_experts(balanced, kOneGroupOf4, 1, true, r);
-  k->router_losses(balanced, balanced, kOneGroupOf4, r, statistics);
+  k->routing.choose_experts(balanced, kOneGroupOf4, 1, true, r);
+  k->routing.router_losses(balanced, balanced, kOneGroupOf4, r, statistics);
   EXPECT_NEAR(k.read(statistics)[0], 1, 1e-15);
 
   const View collapsed = k.matrix(4, 4, {1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0});
-  k->fill(statistics, 0);
-  k->choose_experts(collapsed, kOneGroupOf4, 1, true, r);  // drops do not change f
-  k->router_losses(collapsed, collapsed, kOneGroupOf4, r, statistics);
+  k->memory.fill(statistics, 0);
+  k->routing.choose_experts(collapsed, kOneGroupOf4, 1, true, r);  // drops do not change f
+  k->routing.router_losses(collapsed, collapsed, kOneGroupOf4, r, statistics);
   EXPECT_NEAR(k.read(statistics)[0], 4, 1e-15);
 }
 
@@ -112,11 +113,11 @@ TEST(BalanceLoss, IsPerGroup) {
   const View probs = k.matrix(4, 2, {1, 0, 1, 0, 0, 1, 0, 1});
   Routing r = k.routing(4, 4, 2, 1);
   const View statistics = k.buffer(Dtype::F64, 1, 4);
-  k->choose_experts(probs, {2, 2, 2, 1}, -1, false, r);
-  k->router_losses(probs, probs, {2, 2, 2, 1}, r, statistics);
+  k->routing.choose_experts(probs, {2, 2, 2, 1}, -1, false, r);
+  k->routing.router_losses(probs, probs, {2, 2, 2, 1}, r, statistics);
   EXPECT_NEAR(k.read(statistics)[0], 2, 1e-15);
-  k->fill(statistics, 0);
-  k->router_losses(probs, probs, kOneGroupOf4, r, statistics);
+  k->memory.fill(statistics, 0);
+  k->routing.router_losses(probs, probs, kOneGroupOf4, r, statistics);
   EXPECT_NEAR(k.read(statistics)[0], 1, 1e-15);
 }
 
@@ -124,10 +125,10 @@ TEST(RouterLosses, ZIsTheMeanSquareOfLogSumExp) {
   Kernels k;
   const View logits = k.matrix(2, 2, {0, 0, std::log(3.0), 0});
   const View probs = k.matrix(2, 2), statistics = k.buffer(Dtype::F64, 1, 4);
-  k->softmax(logits, probs);
+  k->routing.softmax(logits, probs);
   Routing r = k.routing(2, 2, 2, 1);
-  k->choose_experts(probs, {1, 2, 2, 1}, -1, false, r);
-  k->router_losses(logits, probs, {1, 2, 2, 1}, r, statistics);
+  k->routing.choose_experts(probs, {1, 2, 2, 1}, -1, false, r);
+  k->routing.router_losses(logits, probs, {1, 2, 2, 1}, r, statistics);
   const double a = std::log(2.0), b = std::log(4.0);
   EXPECT_NEAR(k.read(statistics)[1], (a * a + b * b) / 2, 1e-15);
 }
@@ -141,7 +142,7 @@ TEST(ChooseTokens, EveryExpertTakesExactlyItsCapacity) {
                                .60, .70, .80,  //
                                .20, .50, .30});
   Routing r = k.routing(6, 4, 3, 0);
-  k->choose_tokens(probs, kOneGroupOf4, 2, {}, 0, r);
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, {}, 0, r);
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 2, 4, 6));
   EXPECT_THAT(k.read(r.token), ElementsAre(1, 2, 2, 3, 1, 2));
   EXPECT_THAT(k.read(r.weight), ElementsAre(.5, .6, .7, .5, .3, .8));
@@ -151,7 +152,7 @@ TEST(ChooseTokens, RowsOfAnExpertAreInTokenOrderOverAllGroups) {
   Kernels k;
   const View probs = k.matrix(4, 1, {.1, .2, .4, .3});
   Routing r = k.routing(2, 4, 1, 0);
-  k->choose_tokens(probs, {2, 2, 1, 2}, 1, {}, 0, r);  // by position: {t0, t2}, {t1, t3}
+  k->routing.choose_tokens(probs, {2, 2, 1, 2}, 1, {}, 0, r);  // by position: {t0, t2}, {t1, t3}
   EXPECT_THAT(k.read(r.token), ElementsAre(2, 3));
 }
 
@@ -161,10 +162,10 @@ TEST(ChooseTokens, ThresholdFollowsTheLowestTakenScore) {
   k.attach();
   const View probs = k.matrix(4, 2, {.9, .1, .6, .4, .3, .7, .2, .8});
   Routing r = k.routing(4, 4, 2, 0);
-  k->choose_tokens(probs, kOneGroupOf4, 2, threshold, 0.75, r);
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, threshold, 0.75, r);
   EXPECT_THAT(k.read(k.value(threshold)), ElementsAre(.6, .7));  // the first call sets it
   k.write(probs, {.9, .1, .2, .8, .3, .7, .2, .8});
-  k->choose_tokens(probs, kOneGroupOf4, 2, threshold, 0.75, r);
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, threshold, 0.75, r);
   EXPECT_THAT(k.read(k.value(threshold)),
               near(1e-15, {.6 + .25 * (.3 - .6), .7 + .25 * (.8 - .7)}));
 }
@@ -175,7 +176,7 @@ TEST(ChooseTokens, ThresholdIsTheMeanOverGroups) {
   k.attach();
   const View probs = k.matrix(4, 1, {.9, .1, .4, .5});
   Routing r = k.routing(2, 4, 1, 0);
-  k->choose_tokens(probs, {2, 2, 2, 1}, 1, threshold, 0.9, r);
+  k->routing.choose_tokens(probs, {2, 2, 2, 1}, 1, threshold, 0.9, r);
   EXPECT_NEAR(k.read(k.value(threshold))[0], (.9 + .5) / 2, 1e-15);
 }
 
@@ -189,7 +190,7 @@ TEST(ChooseAbove, TakesWhatExceedsTheThresholdAndAtMostTheBoundPerToken) {
                                .30, .65, .05,  // equal to the threshold is not above it
                                .30, .30, .10});
   Routing r = k.routing(6, 3, 3, 0);  // 6 rows for 3 tokens: 2 per token
-  k->choose_above(probs, threshold, r);
+  k->routing.choose_above(probs, threshold, r);
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 1, 3, 3));
   EXPECT_THAT(head(k.read(r.token), 3), ElementsAre(0, 0, 1));
   EXPECT_THAT(head(k.read(r.weight), 3), ElementsAre(.40, .35, .65));
@@ -200,15 +201,15 @@ TEST(Routing, NaNProbabilitiesStayWithinTheBounds) {
   Kernels k;
   const View probs = k.matrix(4, 3, std::nan(""));
   Routing r = k.routing(8, 4, 3, 2);
-  k->choose_experts(probs, kOneGroupOf4, 2, true, r);
+  k->routing.choose_experts(probs, kOneGroupOf4, 2, true, r);
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 2, 4, 4));
   Routing by_expert = k.routing(6, 4, 3, 0);
-  k->choose_tokens(probs, kOneGroupOf4, 2, {}, 0, by_expert);
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, {}, 0, by_expert);
   EXPECT_THAT(k.read(by_expert.offset), ElementsAre(0, 2, 4, 6));
 
   Routing top1 = k.routing(2, 2, 3, 1);  // some of them: a number is preferred
   const View mixed = k.matrix(2, 3, {std::nan(""), .2, .5, .4, std::nan(""), .1});
-  k->choose_experts(mixed, {1, 2, 2, 1}, -1, false, top1);
+  k->routing.choose_experts(mixed, {1, 2, 2, 1}, -1, false, top1);
   EXPECT_THAT(k.read(top1.choice), ElementsAre(2, 0));
 }
 

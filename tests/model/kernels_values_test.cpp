@@ -30,12 +30,12 @@ TEST(RmsNorm, HandValue) {
   k.attach();
   k.write(k.value(gain), {1, 2});
   const View x = k.matrix(1, 2, {3, 4}), y = k.matrix(1, 2), rstd = k.matrix(1, 1);
-  k->rms_norm(x, {}, gain, y, rstd);
+  k->elementwise.rms_norm(x, {}, gain, y, rstd);
   const double r = 1 / std::sqrt(12.5 + 1e-6);
   EXPECT_THAT(k.read(rstd), near(1e-15, {r}));
   EXPECT_THAT(k.read(y), near(1e-14, {3 * r, 8 * r}));
   const View stream = k.matrix(1, 2, {1, 5}), residual = k.matrix(1, 2, {2, -1});
-  k->rms_norm(stream, residual, gain, y, rstd);
+  k->elementwise.rms_norm(stream, residual, gain, y, rstd);
   EXPECT_THAT(k.read(stream), ElementsAre(3, 4));
   EXPECT_THAT(k.read(y), near(1e-14, {3 * r, 8 * r}));
 }
@@ -43,7 +43,7 @@ TEST(RmsNorm, HandValue) {
 TEST(Softmax, HandValueAndHugeLogits) {
   Kernels k;
   const View z = k.matrix(2, 2, {std::log(3.0), 0, 1e4, 1e4}), p = k.matrix(2, 2);
-  k->softmax(z, p);
+  k->routing.softmax(z, p);
   EXPECT_THAT(k.read(p), near(1e-15, {.75, .25, .5, .5}));
 }
 
@@ -51,15 +51,15 @@ TEST(Activation, HandValues) {
   Kernels k;
   const View x = k.matrix(1, 2, {-1, 1}), y = k.matrix(1, 2);
   const double phi = 0.5 * (1 + std::erf(1 / std::numbers::sqrt2)), s = 1 / (1 + std::exp(-1.0));
-  k->activate(Activation::Relu, x, y, {});
+  k->elementwise.activate(Activation::Relu, x, y, {});
   EXPECT_THAT(k.read(y), ElementsAre(0, 1));
-  k->activate(Activation::SquaredRelu, x, y, {});
+  k->elementwise.activate(Activation::SquaredRelu, x, y, {});
   EXPECT_THAT(k.read(y), ElementsAre(0, 1));
-  k->activate(Activation::Gelu, x, y, {});
+  k->elementwise.activate(Activation::Gelu, x, y, {});
   EXPECT_THAT(k.read(y), near(1e-15, {phi - 1, phi}));
-  k->activate(Activation::Silu, x, y, {});
+  k->elementwise.activate(Activation::Silu, x, y, {});
   EXPECT_THAT(k.read(y), near(1e-15, {s - 1, s}));
-  k->glu(Activation::Relu, x, k.matrix(1, 2, {5, -5}), y);  // a(gate) * up
+  k->elementwise.glu(Activation::Relu, x, k.matrix(1, 2, {5, -5}), y);  // a(gate) * up
   EXPECT_THAT(k.read(y), ElementsAre(-5, 0));
 }
 
@@ -67,7 +67,7 @@ TEST(Rotate, TurnsAQuarterByHand) {
   Kernels k;
   const double base = std::pow(2 / std::numbers::pi, 2);  // second pair: base^(-2/4) = pi / 2
   const View x = k.matrix(2, 4, {1, 2, 3, 4, 1, 0, 1, 0});
-  k->rotate(x, 2, 1, base, false);
+  k->attention.rotate(x, 2, 1, base, false);
   EXPECT_THAT(k.read(x), near(1e-15, {1, 2, 3, 4, std::cos(1.0), std::sin(1.0), 0, 1}));
 }
 
@@ -77,7 +77,7 @@ TEST(CausalConv, HandValueAndSequencesDoNotMix) {
   k.attach();
   k.write(k.value(taps), {1, 10, 100});
   const View x = k.matrix(8, 1, {1, 2, 3, 4, 5, 6, 7, 8}), y = k.matrix(8, 1);
-  k->causal_conv(x, 4, taps, y);
+  k->attention.causal_conv(x, 4, taps, y);
   EXPECT_THAT(k.read(y), ElementsAre(1, 12, 123, 234, 5, 56, 567, 678));
 }
 
@@ -88,14 +88,14 @@ TEST(Attention, HandValueWithAndWithoutBias) {
   const AttentionShape shape{.batch = 1, .seq = 2, .heads = 1, .head_dim = 1, .scale = 0.5};
   const View q = k.matrix(2, 1, {1, 2}), key = k.matrix(2, 1, {std::log(3.0), 0});
   const View v = k.matrix(2, 1, {4, 8}), o = k.matrix(2, 1), lse = k.matrix(2, 1);
-  k->attention(shape, q, key, v, {}, o, lse);  // second row: weights 3/4, 1/4
+  k->attention.attend(shape, q, key, v, {}, o, lse);  // second row: weights 3/4, 1/4
   EXPECT_THAT(k.read(o), near(1e-14, {4, 5}));
   EXPECT_THAT(k.read(lse), near(1e-14, {std::log(3.0) / 2, std::log(4.0)}));
   std::vector<double> table(32, 100);
   table[0] = std::log(3.0);  // the token itself: weights become 1/2, 1/2
   table[1] = 0;              // the one before
   k.write(k.value(bias), table);
-  k->attention(shape, q, key, v, bias, o, lse);
+  k->attention.attend(shape, q, key, v, bias, o, lse);
   EXPECT_THAT(k.read(o), near(1e-14, {4, 6}));
 }
 
@@ -104,12 +104,12 @@ TEST(Attention, EarlierRowsIgnoreLaterTokensToTheBit) {
   k.attach();
   const AttentionShape shape{.batch = 2, .seq = 6, .heads = 2, .head_dim = 4, .scale = 0.5};
   const View x = k.random(12, 8, 1), o = k.matrix(12, 8), lse = k.matrix(12, 2);
-  k->attention(shape, x, x, x, {}, o, lse);
+  k->attention.attend(shape, x, x, x, {}, o, lse);
   const auto before = k.read(o);
   auto changed = Kernels::normals(8, 2);
   for (double& value : changed) value *= 10;  // would be the largest score of earlier rows too
   k.write(x.row_range(3, 1), changed);        // token 3 of sequence 0
-  k->attention(shape, x, x, x, {}, o, lse);
+  k->attention.attend(shape, x, x, x, {}, o, lse);
   const auto after = k.read(o);
   for (std::size_t t = 0; t < 12; ++t) {
     bool same = true;
@@ -124,7 +124,7 @@ TEST(CrossEntropy, HandValueAndStability) {
   k.attach();
   k.write(k.value(table), {std::log(3.0), 0});
   const View h = k.matrix(2, 1, {1, 1e4}), loss = k.buffer(Dtype::F64, 2, 1);
-  k->cross_entropy(h, table, k.indices({0, 0}), 1, loss, {});
+  k->loss.cross_entropy(h, table, k.indices({0, 0}), 1, loss, {});
   EXPECT_THAT(k.read(loss), near(1e-14, {-std::log(0.75), 0.0}));
 }
 
@@ -132,7 +132,7 @@ TEST(Initialise, NormalMomentsAndBounds) {
   Kernels k;
   const Weight w = k.declare("w", 500, 400, 1, Role::Hidden, Init::normal(0.5));
   k.attach();
-  k->initialise(w, 42);
+  k->memory.initialise(k.value(w), k.params().slot(w), 42);
   double m1 = 0, m2 = 0, m3 = 0, m4 = 0, paired = 0;
   const auto x = k.read(k.value(w));
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -168,8 +168,8 @@ TEST(Initialise, ConstantsAndTaps) {
   const Weight gain = k.declare("gain", 1, 2, 1, Role::Vector, Init::constant(1));
   const Weight taps = k.declare("taps", 3, 2, 1, Role::Vector, Init::first_row_one());
   k.attach();
-  k->initialise(gain, 1);
-  k->initialise(taps, 1);
+  k->memory.initialise(k.value(gain), k.params().slot(gain), 1);
+  k->memory.initialise(k.value(taps), k.params().slot(taps), 1);
   EXPECT_THAT(k.read(k.value(gain)), ElementsAre(1, 1));
   EXPECT_THAT(k.read(k.value(taps)), ElementsAre(1, 1, 0, 0, 0, 0));
 }
@@ -181,8 +181,8 @@ TEST(Reference, Fp32IsF64RoundedAtTheStores) {
     k.attach();
     const AttentionShape shape{.batch = 2, .seq = 8, .heads = 3, .head_dim = 16, .scale = 0.02};
     const View x = k.random(16, 64, 1), y = k.matrix(16, 48), o = k.matrix(16, 48);
-    k->matmul(x, w, y);
-    k->attention(shape, y, y, y, {}, o, k.matrix(16, 3));
+    k->products.matmul(x, w, y);
+    k->attention.attend(shape, y, y, y, {}, o, k.matrix(16, 3));
     return k.read(o);
   };
   const auto wide = run("f64"), narrow = run("fp32");
@@ -194,8 +194,8 @@ TEST(Reference, ChecksShapes) {
   Kernels k;
   const Weight w = k.declare("w", 5, 3);
   k.attach();
-  EXPECT_THROW(k->matmul(k.matrix(4, 4), w, k.matrix(4, 3)), Error);
-  EXPECT_THROW(k->matmul(k.matrix(4, 5), w, k.matrix(3, 3)), Error);
+  EXPECT_THROW(k->products.matmul(k.matrix(4, 4), w, k.matrix(4, 3)), Error);
+  EXPECT_THROW(k->products.matmul(k.matrix(4, 5), w, k.matrix(3, 3)), Error);
   EXPECT_THROW(builtin_catalog().backends.get("reference").make({.precision = "fp16"}), Error);
 }
 

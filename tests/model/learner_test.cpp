@@ -8,6 +8,7 @@
 #include "model/checkpoint.h"
 #include "tests/model/model_support.h"
 #include "tests/support/folder.h"
+#include "tests/support/plugins.h"
 
 namespace moebius::testing {
 namespace {
@@ -50,7 +51,7 @@ class LearnerWith : public ::testing::TestWithParam<std::string> {
  protected:
   Learner make(std::uint64_t seed) const {
     return Learner(mixed(), with_optimizer(GetParam()), kVocab, options("fp32", seed),
-                   builtin_catalog());
+                   test_catalog());
   }
   std::string file(const std::string& name) const { return folder_.file(name + ".safetensors"); }
 
@@ -132,7 +133,7 @@ TEST_P(LearnerWith, RefusesTheCheckpointOfAnotherModel) {
   Spec shorter = mixed();
   shorter.sublayers.pop_back();
   for (const Spec& spec : {wider, longer, shorter}) {
-    Learner other(spec, with_optimizer(GetParam()), kVocab, options("fp32"), builtin_catalog());
+    Learner other(spec, with_optimizer(GetParam()), kVocab, options("fp32"), test_catalog());
     const std::vector<double> before = other.read_value("embedding.table");
     try {
       other.restore(path, true);
@@ -150,7 +151,7 @@ TEST_P(LearnerWith, LearnsARepeatingTextByHeart) {
   Recipe r = with_optimizer(GetParam());
   for (auto& [family, rate] : r.lr) rate = 0.02;
   r.lr_width = 12;
-  Learner learner(mixed(), r, kVocab, options("fp32"), builtin_catalog());
+  Learner learner(mixed(), r, kVocab, options("fp32"), test_catalog());
   const std::string text = "abracadabra hocus pocus ";
   std::vector<std::int32_t> tokens, targets;
   for (std::size_t i = 0; i < kBatch * kSeq; ++i) {
@@ -166,8 +167,20 @@ TEST_P(LearnerWith, LearnsARepeatingTextByHeart) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Optimizers, LearnerWith,
-                         ::testing::ValuesIn(builtin_catalog().optimizers.names()),
+                         ::testing::ValuesIn(test_catalog().optimizers.names()),
                          [](const auto& it) { return it.param; });
+
+// A plug-in of the tests, whose state no kernel knows.
+TEST(Learner, SavesTheStateThatAnOptimizerStates) {
+  const testing_support::Folder folder;
+  Learner learner(mixed(), with_optimizer("amsgrad"), kVocab, options("fp32"), test_catalog());
+  train(learner, 0, 2);
+  learner.save(folder.file("a.safetensors"), 2, true, "");
+  const SafetensorsFile saved(folder.file("a.safetensors"));
+  for (const char* matrix : {"m", "v", "largest"})
+    EXPECT_EQ(saved.tensors().at(fmt::format("amsgrad.{}.stack.0.sublayer.1.moe.up", matrix)).shape,
+              (std::vector<std::int64_t>{4 * 12, 10}));
+}
 
 TEST(Learner, LossIsThatOfItsLogits) {
   Learner learner(mixed(), recipe(kBatch, kSeq), kVocab, options(), builtin_catalog());
@@ -201,10 +214,10 @@ TEST(Learner, EvaluatesAnyNumberOfWholeMicroBatches) {
 }
 
 TEST(Learner, ThePlanIsWhatItTakes) {
-  for (const char* optimizer : {"adamw", "adafactor"}) {
-    Learner learner(mixed(), with_optimizer(optimizer), kVocab, options("fp32"), builtin_catalog());
-    const MemoryPlan plan = Learner::plan(mixed(), with_optimizer(optimizer), kVocab,
-                                          options("fp32"), builtin_catalog());
+  for (const std::string& optimizer : test_catalog().optimizers.names()) {
+    Learner learner(mixed(), with_optimizer(optimizer), kVocab, options("fp32"), test_catalog());
+    const MemoryPlan plan =
+        Learner::plan(mixed(), with_optimizer(optimizer), kVocab, options("fp32"), test_catalog());
     EXPECT_EQ(learner.memory().total(), plan.total());
     EXPECT_GE(plan.parameters, 4 * learner.params().trained());
     train(learner, 0, 1);  // the arena would refuse more than was planned

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <numeric>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,22 +58,25 @@ class Kernels {
   // Allocates and binds; trained values are N(0, 1), gradients kBefore, State zero.
   void attach(std::uint64_t seed = 7) {
     const auto bytes = size_of(backend_->dtype());
-    params_.attach(backend_->dtype(), backend_->allocate(params_.value_size() * bytes),
-                   backend_->allocate((params_.gradient_size() + 1) * bytes));
-    backend_->bind(params_);
+    params_.attach(backend_->dtype(), backend_->memory.allocate(params_.value_size() * bytes),
+                   backend_->memory.allocate((params_.gradient_size() + 1) * bytes));
+    backend_->bind(params_, gradients_);
     for (int i = 0; i < static_cast<int>(params_.slots().size()); ++i) {
+      gradients_.came.insert(i);
       if (params_.slot({i}).role == Role::State) continue;
       write(params_.value({i}), normals(params_.value({i}).size(), derive_key(seed, "values", i)));
       write(params_.gradient({i}), constant(params_.gradient({i}).size(), kBefore));
     }
-    backend_->weights_changed();
+    backend_->memory.weights_changed();
   }
   const Params& params() const { return params_; }
+  // A step begins: the first contribution to each weight overwrites what is there.
+  void begin_step() { gradients_.came.clear(); }
   View value(Weight w) const { return params_.value(w); }
   std::vector<double> gradient(Weight w) { return read(params_.gradient(w), kBefore); }
 
   View buffer(Dtype dtype, std::int64_t rows, std::int64_t cols) {
-    return {backend_->allocate(rows * cols * size_of(dtype) + 1), dtype, rows, cols, cols};
+    return {backend_->memory.allocate(rows * cols * size_of(dtype) + 1), dtype, rows, cols, cols};
   }
   View matrix(std::int64_t rows, std::int64_t cols, double value = 0) {
     return matrix(rows, cols, constant(rows * cols, value));
@@ -87,7 +91,7 @@ class Kernels {
   }
   View indices(const std::vector<std::int32_t>& values) {
     const View view = buffer(Dtype::I32, static_cast<std::int64_t>(values.size()), 1);
-    backend_->write(view, values.data());
+    backend_->memory.write(view, values.data());
     return view;
   }
   Routing routing(std::int64_t bound, std::int64_t tokens, std::int64_t experts,
@@ -105,7 +109,7 @@ class Kernels {
     std::vector<double> result(static_cast<std::size_t>(view.size()));
     const auto convert = [&](auto element) {
       std::vector<decltype(element)> raw(result.size());
-      backend_->read(view, raw.data());
+      backend_->memory.read(view, raw.data());
       for (std::size_t i = 0; i < raw.size(); ++i) result[i] = double(raw[i]) - before;
     };
     if (view.dtype == Dtype::F64) convert(double{});
@@ -113,7 +117,7 @@ class Kernels {
     if (view.dtype == Dtype::I32) convert(std::int32_t{});
     if (view.dtype == Dtype::BF16) {
       std::vector<std::uint16_t> raw(result.size());
-      backend_->read(view, raw.data());
+      backend_->memory.read(view, raw.data());
       for (std::size_t i = 0; i < raw.size(); ++i)
         result[i] = std::bit_cast<float>(std::uint32_t{raw[i]} << 16) - before;
     }
@@ -122,14 +126,14 @@ class Kernels {
   void write(View view, const std::vector<double>& values) {
     MOEBIUS_CHECK(static_cast<std::int64_t>(values.size()) == view.size(),
                   "[kernels] {} values for [{}, {}]", values.size(), view.rows, view.cols);
-    if (view.dtype == Dtype::F64) return backend_->write(view, values.data());
+    if (view.dtype == Dtype::F64) return backend_->memory.write(view, values.data());
     const std::vector<float> narrow(values.begin(), values.end());
-    if (view.dtype == Dtype::F32) return backend_->write(view, narrow.data());
+    if (view.dtype == Dtype::F32) return backend_->memory.write(view, narrow.data());
     std::vector<std::uint16_t> halves;
     for (const float value : narrow)
       halves.push_back(
           static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(to_bf16(value)) >> 16));
-    backend_->write(view, halves.data());
+    backend_->memory.write(view, halves.data());
   }
   // sum_i y_i r_i: turns outputs into the scalar whose gradient is checked with dy = r.
   double dot(View y, View r) {
@@ -148,7 +152,14 @@ class Kernels {
   }
 
  private:
+  // Before the first step, contributions add to what is there.
+  struct Steps final : GradientSink {
+    Contribution next(Weight w, Producer) override { return {.first = came.insert(w.slot).second}; }
+    std::set<int> came;
+  };
+
   std::unique_ptr<Backend> backend_;
+  Steps gradients_;
   Params params_;
 };
 

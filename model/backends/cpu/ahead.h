@@ -3,8 +3,9 @@
 
 namespace moebius::cpu {
 
-// Memory that is wanted soon, asked for into L2 line by line beside products: they leave memory
-// idle, and a burst of requests would wait for itself.
+// A cursor for software prefetch into L2. A product asks for one cache line per iteration of its
+// loop, because it leaves the memory bus idle. All lines at once would fill the line-fill buffers
+// and stall.
 class Ahead {
  public:
   Ahead() = default;
@@ -15,7 +16,7 @@ class Ahead {
   }
   bool done() const { return rows_ == 0; }
 
-  // The next line; not when done.
+  // Prefetches the next cache line. Only while not done().
   void ask() {
     __builtin_prefetch(at_, 0, 2);
     at_ += 64;

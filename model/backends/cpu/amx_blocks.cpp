@@ -18,8 +18,8 @@ namespace {
 // whose left factor (32 KiB) stays in L1. The right one streams by, and blocks in between wait in
 // L2.
 constexpr std::int64_t kChunk = 512 / kDepth;  // steps
-// With so few steps the factors leave each other room in L1, and there is too little to hide the
-// end of another block behind.
+// Up to so many steps a block is finished before the next one begins: its products are too few to
+// hide the end of another block, and both factors fit L1 as they are.
 constexpr std::int64_t kShort = 8;
 constexpr std::int64_t kNearBytes = 32 << 10;  // a right factor that stays in L1
 

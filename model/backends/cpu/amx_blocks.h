@@ -32,8 +32,8 @@ struct Target {
   }
 };
 
-// Cache lines that will be wanted in L2: `rows` times `bytes`, `row` bytes apart. They are asked
-// for a few at a time, beside products: a burst of requests would wait for itself.
+// Cache lines to prefetch into L2: `rows` times `bytes`, `row` bytes apart. A few are asked for in
+// each step of a product. All at once would fill the line-fill buffers and stall.
 struct Fetch {
   const std::byte* first = nullptr;
   std::int64_t row = 0, rows = 0, bytes = 0, done = 0;
@@ -41,9 +41,12 @@ struct Fetch {
   std::int64_t lines() const { return rows * ceil_div(bytes, 64); }
 };
 
-// Multiplies c block by block of 32 x 32. The sums of a block are stored while the next one
-// begins, and what is left to do with them is done beside the products of the one after that: a
-// load from a tile just stored would wait.
+// Multiplies c block by block of 32 x 32, as a pipeline of three stages. While the products of
+// block i run,
+//   1. tiles hold the sums of block i,
+//   2. the sums of block i - 1 are stored from their tiles to memory, when block i begins,
+//   3. the sums of block i - 2 are scaled, rounded and written to c.
+// Stage 3 is one block behind stage 2, because a load right after the store of a tile waits for it.
 class Blocks {
  public:
   // `steps` tiles of the summed dimension; `sums`: sums_bytes of the columns of c. What it refers

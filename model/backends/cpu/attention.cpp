@@ -1,6 +1,6 @@
 #include "model/backends/cpu/attention_block.h"
 #include "model/backends/cpu/cpu.h"
-#include "model/backends/cpu/library.h"
+#include "model/backends/cpu/workspace.h"
 #include "model/backends/shared.h"
 
 namespace moebius::cpu {
@@ -85,8 +85,8 @@ const std::vector<std::int32_t>& Cpu::buckets(std::int64_t seq) {
   return buckets_;
 }
 
-void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias_weight, View o,
-                    View lse_view) {
+void Cpu::attend(const AttentionShape& a, View q, View k, View v, Weight bias_weight, View o,
+                 View lse_view) {
   const Floats lse = lse_view, bias = value(bias_weight);
   check_attention(a, {q, k, v, o}, bias, lse);
   const std::vector<std::int32_t>& bucket = buckets(a.seq);
@@ -123,8 +123,8 @@ void Cpu::attention(const AttentionShape& a, View q, View k, View v, Weight bias
   });
 }
 
-void Cpu::attention_backward(const AttentionShape& a, View q, View k, View v, Weight bias_weight,
-                             View o, View lse_view, View dout, View dq, View dk, View dv) {
+void Cpu::attend_backward(const AttentionShape& a, View q, View k, View v, Weight bias_weight,
+                          View o, View lse_view, View dout, View dq, View dk, View dv) {
   const Floats lse = lse_view, bias = value(bias_weight);
   check_attention(a, {q, k, v, o, dout, dq, dk, dv}, bias, lse);
   const std::vector<std::int32_t>& bucket = buckets(a.seq);

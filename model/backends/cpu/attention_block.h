@@ -10,8 +10,9 @@ constexpr float kLog2E = 1.44269504f;
 constexpr std::int64_t kQueries = 32, kKeys = 64;  // of a block, forward and backward
 constexpr std::int64_t kMargin = 16;  // beside numbers by distance: vectors reach over the edge
 
-// z = q k^T of some queries of a head and all keys up to the last of them: query i of the block
-// sees keys 0 .. first + i. Becomes p in place, row by row, in the type of operands.
+// Scores of a block of queries of one head, forward. z = q k^T: a row per query, a column per key,
+// keys 0 .. first + rows - 1. Query i of the block sees keys 0 .. first + i. z is overwritten by
+// p, row by row, in the type of operands.
 struct Forward {
   Floats z;
   std::int64_t padded;  // columns of p
@@ -21,15 +22,16 @@ struct Forward {
   const float* bias;  // bias[j - i] log2 e is that of key j for query i; null without a bias
 };
 
-// z = k q^T, dp = v do^T of some keys and all queries from the first of them on: key i is seen by
-// queries i ... They become p and dz.
+// Scores of a block of keys of one head, backward. z = k q^T and dp = v do^T: a row per key, a
+// column per query, from the block's first key's position on. Key i of the block is seen by the
+// queries in columns i and above. z is overwritten by p, dp by dz.
 struct Backward {
   Floats z, dp;
   std::int64_t padded;
   Dtype operand;
-  float scale;               // as above
+  float scale;               // of z, times log2 e
   const float *lse, *delta;  // of the queries; lse times log2 e
-  const float* bias;         // of distance j - i, as above
+  const float* bias;         // bias[j - i] log2 e of query j and key i; null without a bias
   float* dbias;
 };
 

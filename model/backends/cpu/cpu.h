@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,20 +15,17 @@ namespace moebius::cpu {
 
 // The fast back-end: products in f32 or bf16 with f32 sums (gemm.h) and vectorised passes over
 // memory, compiled for every instruction level (level.h). Each family of kernels is one file.
-class Cpu final : public Backend {
+class Cpu final : public AllFamilies {
  public:
   Cpu(Dtype operand, int threads);
   ~Cpu() override;
-  Dtype dtype() const override { return Dtype::F32; }
-  Dtype operand() const override { return operand_; }
 
   // memory.cpp
   std::byte* allocate(std::int64_t bytes) override;
   void write(View to, const void* from) override;
   void read(View from, void* to) override;
-  void bind(const Params& params) override;
-  void clear_gradients() override;
-  void initialise(Weight w, std::uint64_t key) override;  // initialise.cpp
+  void bind(const Params& params, GradientSink& gradients) override;
+  void initialise(View value, const ParamSlot& slot, std::uint64_t key) override;
 
   // elementwise.cpp
   void fill(View y, double value) override;
@@ -56,10 +54,10 @@ class Cpu final : public Backend {
   void causal_conv_backward(View x, std::int64_t seq, Weight taps, View dy, View dx) override;
 
   // attention.cpp
-  void attention(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
-                 View lse) override;
-  void attention_backward(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
-                          View lse, View do_, View dq, View dk, View dv) override;
+  void attend(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+              View lse) override;
+  void attend_backward(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                       View lse, View do_, View dq, View dk, View dv) override;
 
   // routing.cpp
   void choose_experts(View probs, const Groups& groups, std::int64_t capacity, bool renormalise,
@@ -88,14 +86,13 @@ class Cpu final : public Backend {
 
   // optimizer.cpp
   void squared_norm(Weight w, View sum) override;
-  void update(Weight w, const Update& update, View norm2, double clip) override;
-  void update_in_backward(Weight w, const Update& update, View norm2) override;
+  void apply(Weight w, const Update& update, View norm2, double clip) override;
 
  private:
   // Empty weights become empty matrices.
   Floats value(Weight w) const { return w.empty() ? Floats{} : Floats{params_->value(w)}; }
-  Floats gradient(Weight w);   // zeroed first where it is cleared
-  bool accumulates(Weight w);  // else a product must overwrite all of its gradient
+  Contribution contribution(Weight w, Producer by);
+  Floats gradient(Weight w);  // to add a contribution to: zero where it is the first
   const ParamSlot& slot(Weight w) const { return params_->slot(w); }
   Dtype operand_of(Weight w) const;
   void product(const Team& team, const Factor& a, const Factor& b, const View& c,
@@ -108,8 +105,7 @@ class Cpu final : public Backend {
   const Dtype operand_;
   Crew crew_;
   const Params* params_ = nullptr;
-  std::vector<bool> cleared_;  // by slot: nothing has come since clear_gradients()
-  WaitingUpdates waiting_;
+  GradientSink* gradients_ = nullptr;
   std::vector<double> squares_;  // by matrix of a slot: the squared norm of its gradient
   std::vector<std::optional<double>> norms_;  // by slot: their sum, if known
   std::vector<std::span<std::byte>> memory_;

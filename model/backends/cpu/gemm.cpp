@@ -226,7 +226,7 @@ Left left_as_is(const View& a, std::int64_t first, Dtype operand) {
           lanes_of(operand, a.ld)};
 }
 
-// Weights are far, and so is what does not fit a near cache.
+// Far: not in a near cache. Weights (f32) never are; other factors are where they are small.
 bool is_far(const View& v) { return v.dtype == Dtype::F32 || is_large(v); }
 
 // What to ask for before a product with b begins: its first panel, or some.

@@ -34,9 +34,10 @@ struct GemmOptions {
   Dtype operand = Dtype::F32;  // factors are multiplied as F32, or rounded to BF16; sums are f32
   float scale = 1;
   bool accumulate = false;  // c +=; else the former content of c, NaN or not, does not matter
-  bool read_soon = true;    // else a large c may go past the caches
-  Factor next = View{};     // right factor of the product that follows, where known: its beginning
-                            // may be asked for meanwhile
+  bool read_soon = true;    // else a large c may be written past the caches (streaming stores)
+  // The right factor of the product that follows, where it is known: its beginning may be
+  // prefetched meanwhile.
+  Factor next = View{};
 };
 
 // c = scale a b on the calling thread; a: [m, k], b: [k, n], c: [m, n] f32 or bf16.
@@ -70,9 +71,9 @@ struct Packed {
 Packed pack(const Factor& b, Dtype operand, float* memory);
 std::int64_t packed_floats(std::int64_t k, std::int64_t n, Dtype operand);
 
-// As above with the first a.cols() rows and c.cols columns of b. a.cols() is that of b, or a
-// multiple of 32; a last step of 32 may reach beyond b, and then numbers of `a` that meet no row of
-// it must be finite but do not matter.
+// As above with the first a.cols() rows and c.cols columns of b. a.cols() is the number of b's
+// rows, or a multiple of 32, which may reach up to 31 rows beyond b. Columns of `a` beyond b's rows
+// must be finite: they are multiplied by zero.
 void gemm(const Factor& a, const Packed& b, const View& c, const GemmOptions& options,
           Scratch& scratch);
 std::int64_t packed_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k, Dtype operand);
@@ -90,7 +91,7 @@ class HeldTiles {
   const amx::Engine* const engine_;
 };
 
-// Lanes of `depth` elements of the summed dimension: see pack-inl.h.
+// Lanes of `depth` elements of the summed dimension (README.md).
 constexpr std::int64_t lanes_of(Dtype operand, std::int64_t depth) {
   return operand == Dtype::BF16 ? (depth + 1) / 2 : depth;
 }

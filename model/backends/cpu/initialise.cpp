@@ -98,9 +98,8 @@ void round_to(double x, double error, const ParamSlot& slot, std::uint64_t key, 
 
 }  // namespace
 
-void Cpu::initialise(Weight w, std::uint64_t key) {
-  const ParamSlot& s = slot(w);
-  float* const to = value(w).data;
+void Cpu::initialise(View value, const ParamSlot& s, std::uint64_t key) {
+  float* const to = Floats(value).data;
   const auto kernel = MOEBIUS_DISPATCH(normal_pairs);
   // |z| < 8.6, and the vector functions err by less than 4 ulp of their greatest values.
   const double error = 1e-14 * std::abs(s.init.value);

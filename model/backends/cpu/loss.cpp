@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "model/backends/cpu/cpu.h"
-#include "model/backends/cpu/library.h"
+#include "model/backends/cpu/workspace.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/backends/cpu/loss.cpp"
@@ -94,6 +94,7 @@ void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double sc
   const auto kernel = MOEBIUS_DISPATCH(loss_rows);
   const std::int64_t chunk = chunk_rows(table.rows);
   float* const memory = crew_.shared(loss_scratch(h.rows, table.rows));
+  const bool overwrite = backward && contribution(table_weight, Producer::Other).first;
   for (std::int64_t first = 0; first < h.rows; first += chunk) {
     const std::int64_t last = std::min(h.rows, first + chunk);
     const View x = rows(h, first, last);
@@ -112,7 +113,7 @@ void Cpu::cross_entropy(View h, Weight table_weight, View target_view, double sc
     if (operand_ == Dtype::BF16) dz = {dz.data, operand_, z.rows, z.cols, 2 * z.ld};
     product(crew_, dz, table, rows(dh, first, last), {.operand = operand_});
     product(crew_, transpose(dz), x, params_->gradient(table_weight),
-            {.operand = operand_, .accumulate = accumulates(table_weight)});
+            {.operand = operand_, .accumulate = !overwrite || first > 0});
   }
 }
 

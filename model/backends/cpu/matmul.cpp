@@ -2,8 +2,8 @@
 
 #include "model/backends/cpu/cpu.h"
 #include "model/backends/cpu/gemm.h"
-#include "model/backends/cpu/library.h"
 #include "model/backends/cpu/optimizer.h"
+#include "model/backends/cpu/workspace.h"
 
 namespace moebius::cpu {
 namespace {
@@ -56,17 +56,19 @@ void Cpu::backward(View x, View dy, Weight w, View dx, bool accumulate, const Ro
   check_shape(x, dy.rows, s.rows, "matmul_backward x");
   check_shape(dy, x.rows, s.cols, "matmul_backward dy");
   check_shape(dx, x.rows, s.rows, "matmul_backward dx");
-  const auto waiting = waiting_.take(w);
+  const Contribution to = contribution(w, Producer::Product);
+  const bool updates = to.update != nullptr;
   const bool near = s.rows * s.cols <= kNear;  // a gradient: its norm costs little now
+  const bool norm = near && to.last;
   const Dtype operand = operand_of(w);
   const GemmOptions of_dx = {.operand = operand, .accumulate = accumulate};
   const GemmOptions of_dw = {
-      .operand = operand, .accumulate = !waiting && accumulates(w), .read_soon = waiting || near};
+      .operand = operand, .accumulate = !to.first, .read_soon = updates || near};
   const auto each = [&](const Team& team, std::int64_t e, float* memory) {
     const auto [first, end] = rows_of(e);
     const View value = of_expert(params_->value(w), s, e);
     const Floats g =
-        waiting ? Floats(memory, s.rows, s.cols) : Floats(of_expert(params_->gradient(w), s, e));
+        updates ? Floats(memory, s.rows, s.cols) : Floats(of_expert(params_->gradient(w), s, e));
     if (first < end) {
       GemmOptions then = of_dw;
       then.next = transpose(matrix_after(params_->value(w), s, e));
@@ -76,17 +78,17 @@ void Cpu::backward(View x, View dy, Weight w, View dx, bool accumulate, const Ro
       std::fill_n(g.data, g.size(), 0.0f);
     }
     double& norm2 = squares_[static_cast<std::size_t>(e)];
-    if (waiting)
-      norm2 = apply_update(team, value, g, of_expert(waiting->update, s, e), 1, g.data + g.size());
-    else if (near)
+    if (updates)
+      norm2 = apply_update(team, value, g, of_expert(*to.update, s, e), 1, g.data + g.size());
+    else if (norm)
       norm2 = sum_of_squares(team, g, memory);
   };
-  crew_.matrices(s.batch, waiting || near ? backward_scratch(s, waiting.has_value()) : 0, each);
-  if (!waiting && !near) return;
+  crew_.matrices(s.batch, updates || norm ? backward_scratch(s, updates) : 0, each);
+  if (!updates && !norm) return;
   double norm2 = 0;
   for (std::int64_t e = 0; e < s.batch; ++e) norm2 += squares_[static_cast<std::size_t>(e)];
-  if (waiting)
-    *Doubles(waiting->norm2).row(0) += norm2;
+  if (updates)
+    *Doubles(to.norm2).row(0) += norm2;
   else
     norms_.at(static_cast<std::size_t>(w.slot)) = norm2;
 }

@@ -3,9 +3,9 @@
 #include <cstring>
 
 #include "model/backends/cpu/cpu.h"
-#include "model/backends/cpu/library.h"
 #include "model/backends/cpu/optimizer.h"
 #include "model/backends/cpu/processor.h"
+#include "model/backends/cpu/workspace.h"
 
 namespace moebius::cpu {
 
@@ -51,37 +51,30 @@ void Cpu::read(View from, void* to) {
     std::memcpy(target, from.data + i * from.ld * size_of(from.dtype), row_bytes);
 }
 
-void Cpu::bind(const Params& params) {
+void Cpu::bind(const Params& params, GradientSink& gradients) {
   params_ = &params;
-  cleared_.assign(params.slots().size(), false);
-  waiting_.reset(params);
+  gradients_ = &gradients;
   std::int64_t matrices = 0;
   for (const ParamSlot& s : params.slots()) matrices = std::max(matrices, s.batch);
   squares_.assign(static_cast<std::size_t>(matrices), 0);
   norms_.assign(params.slots().size(), std::nullopt);
 }
 
-void Cpu::clear_gradients() {
-  cleared_.assign(cleared_.size(), true);
-  norms_.assign(norms_.size(), std::nullopt);
-}
-
-bool Cpu::accumulates(Weight w) {
-  const bool fresh = cleared_.at(static_cast<std::size_t>(w.slot));
-  cleared_.at(static_cast<std::size_t>(w.slot)) = false;
+Contribution Cpu::contribution(Weight w, Producer by) {
   norms_.at(static_cast<std::size_t>(w.slot)).reset();
-  return !fresh;
+  return gradients_->next(w, by);
 }
 
 Floats Cpu::gradient(Weight w) {
   if (w.empty()) return {};
+  const bool first = contribution(w, Producer::Other).first;
   const View g = params_->gradient(w);
-  if (!accumulates(w)) fill(g, 0);
+  if (first) fill(g, 0);
   return g;
 }
 
-std::int64_t library_bytes(const Params& params, const std::vector<Operation>& products,
-                           const BackendOptions& options) {
+std::int64_t workspace_bytes(const Params& params, const std::vector<Operation>& products,
+                             const BackendOptions& options) {
   const Dtype operand = operand_of(options);
   std::int64_t packing = 0, local = 0, shared = 0, tokens = 0;  // floats
   const auto pack = [&](std::int64_t m, std::int64_t n, std::int64_t k, Dtype c) {

@@ -258,7 +258,7 @@ double sum_of_squares(const Team& team, const Floats& g, float* memory) {
   return total(memory, sum_of_squares_scratch(g.size()));
 }
 
-double apply_update(const Team& team, const Floats& w, const Floats& g, const Update& update,
+double apply_update(const Team& team, const Floats& w, const Floats& g, const MatrixUpdate& update,
                     float factor, float* memory) {
   if (const auto* rule = std::get_if<AdamW>(&update.rule))
     return adamw_step(team, w, g, update.first, update.second, factor, *rule, memory);
@@ -270,14 +270,14 @@ double apply_update(const Team& team, const Floats& w, const Floats& g, const Up
 void Cpu::squared_norm(Weight w, View sum) {
   std::optional<double> norm2 = norms_.at(static_cast<std::size_t>(w.slot));
   if (!norm2) {
-    const Floats g = gradient(w);
+    const Floats g = params_->gradient(w);
     norm2 = sum_of_squares(crew_, g, crew_.shared(sum_of_squares_scratch(g.size())));
   }
   *Doubles(sum).row(0) += *norm2;
 }
 
-void Cpu::update(Weight weight, const Update& update, View norm2, double clip) {
-  const View w = params_->value(weight), g = gradient(weight).view();
+void Cpu::apply(Weight weight, const Update& update, View norm2, double clip) {
+  const View w = params_->value(weight), g = params_->gradient(weight);
   const ParamSlot& s = slot(weight);
   const float factor = clip_factor(norm2, clip);
   const auto each = [&](const Team& team, std::int64_t e, float* memory) {
@@ -285,10 +285,6 @@ void Cpu::update(Weight weight, const Update& update, View norm2, double clip) {
                  memory);
   };
   crew_.matrices(s.batch, update_scratch(s.rows, s.cols), each);
-}
-
-void Cpu::update_in_backward(Weight w, const Update& update, View norm2) {
-  waiting_.add(w, update, norm2);
 }
 
 }  // namespace moebius::cpu

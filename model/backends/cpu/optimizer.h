@@ -5,10 +5,15 @@
 
 namespace moebius::cpu {
 
-// Applies an update to one tensor: w and g are one matrix, its state is all of update's. g is
-// scaled by `factor` and used up. `memory`: update_scratch(rows, cols) floats.
+// What a rule does to one matrix; `second` is empty where the rule keeps one matrix of state.
+struct MatrixUpdate {
+  const Rule& rule;
+  View first, second;
+};
+// Updates one matrix w by its gradient g, which is scaled by `factor` and destroyed. `memory`:
+// update_scratch(rows, cols) floats.
 // -> the squared norm of the scaled gradient
-double apply_update(const Team& team, const Floats& w, const Floats& g, const Update& update,
+double apply_update(const Team& team, const Floats& w, const Floats& g, const MatrixUpdate& update,
                     float factor, float* memory);
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols);
 
@@ -21,8 +26,10 @@ inline View of_expert(const View& all, const ParamSlot& slot, std::int64_t e) {
   const std::int64_t rows = all.rows / slot.batch;
   return all.empty() ? all : all.row_range(e * rows, rows);
 }
-inline Update of_expert(const Update& all, const ParamSlot& slot, std::int64_t e) {
-  return {all.rule, of_expert(all.first, slot, e), of_expert(all.second, slot, e)};
+inline MatrixUpdate of_expert(const Update& all, const ParamSlot& slot, std::int64_t e) {
+  const bool two = all.state.size() > 1;
+  return {all.rule, of_expert(all.state[0], slot, e),
+          two ? of_expert(all.state[1], slot, e) : View{}};
 }
 
 }  // namespace moebius::cpu

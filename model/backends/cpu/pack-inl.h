@@ -1,7 +1,6 @@
-// Factors of a product as lanes. A product sums over lanes of four bytes: one f32, or a pair of
-// bf16 that are neighbours in the summed dimension. In lanes both precisions are one algorithm.
-// Packed factors are panels: [depth][width] lanes, depth along the summed dimension, the width of
-// the last panel rounded up to 16.
+// Packs factors of a product into panels of lanes (README.md says what these are). Both precisions
+// share this code, because a lane has four bytes in both. A panel is [depth][width] lanes, depth
+// along the summed dimension; the width of the last panel is rounded up to 16.
 // Included once per instruction level: see foreach_level.h.
 #if defined(MOEBIUS_CPU_PACK_INL_H_) != defined(MOEBIUS_LEVEL_TOGGLE)
 #ifdef MOEBIUS_CPU_PACK_INL_H_

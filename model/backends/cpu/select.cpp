@@ -38,7 +38,8 @@ void take_best(std::span<const std::int32_t> keys, std::span<std::int32_t> best)
   const auto count = [&](std::int64_t bar) {
     return kernel(keys.data(), std::ssize(keys), static_cast<std::int32_t>(bar));
   };
-  // Enough keys are above `low`, too few above `high`. Mostly just enough are above one in between.
+  // Bisection of the key values. Invariant: at least `wanted` keys are above `low`, fewer are above
+  // `high`. It ends early where exactly `wanted` keys are above `middle`.
   const std::int64_t wanted = std::ssize(best);
   std::int64_t low = std::numeric_limits<std::int32_t>::min(), high = -(low + 1);
   for (std::int64_t above = 0; high - low > 1 && above != wanted;) {

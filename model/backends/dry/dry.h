@@ -1,35 +1,35 @@
 #pragma once
 #include <cstdint>
-#include <vector>
+#include <memory>
+#include <utility>
 
 #include "model/backend.h"
 #include "model/backends/shared.h"
 
 namespace moebius::dry {
 
-// Computes nothing and owns no memory: what a step would multiply, for the plan. Views must come
-// from a dry arena or from allocate(), whose addresses are never touched. Routed pairs are those
-// that the gating expects.
-class Dry final : public Backend {
+// Computes nothing and owns no memory: what a step would multiply, and which gradients it would
+// contribute to, for the plan. Views must come from a dry arena or from allocate(), whose addresses
+// are never touched. Routed pairs are those that the gating expects.
+class Dry final : public AllFamilies {
  public:
-  Dry(Dtype dtype, Dtype operand) : dtype_(dtype), operand_(operand) {}
-  Dtype dtype() const override { return dtype_; }
-  Dtype operand() const override { return operand_; }
-  std::vector<Operation> products() const override { return log_.list(); }
+  explicit Dry(std::shared_ptr<ProductLog> log) : log_(std::move(log)) {}
 
   std::byte* allocate(std::int64_t bytes) override;
   void write(View, const void*) override {}
   void read(View from, void* to) override;  // zeros
-  void bind(const Params& params) override { params_ = &params; }
-  void weights_changed() override { log_.next_step(); }
-  void clear_gradients() override {}
-  void initialise(Weight, std::uint64_t) override {}
-
   void fill(View, double) override {}
+  void initialise(View, const ParamSlot&, std::uint64_t) override {}
+  void bind(const Params& params, GradientSink& gradients) override;
+  void weights_changed() override { log_->next_step(); }
+
   void embed(View, std::int64_t, Weight, Weight, View) override {}
-  void embed_backward(View, std::int64_t, View, Weight, Weight) override {}
+  void embed_backward(View, std::int64_t, View, Weight table, Weight positions) override {
+    contribute(table);
+    contribute(positions);
+  }
   void rms_norm(View, View, Weight, View, View) override {}
-  void rms_norm_backward(View, Weight, View, View, View, View) override {}
+  void rms_norm_backward(View, Weight gain, View, View, View, View) override { contribute(gain); }
   void multiply(View, View, View) override {}
   void activate(Activation, View, View, View) override {}
   void glu(Activation, View, View, View) override {}
@@ -40,22 +40,27 @@ class Dry final : public Backend {
   void matmul_backward(View x, View dy, Weight w, View, bool) override {
     dense(dy, w);
     dense(x, w);
+    contribute(w, Producer::Product);
   }
   void expert_matmul(View, const Routing& r, Weight w, View) override { experts(r, w); }
   void expert_matmul_backward(View, View, const Routing& r, Weight w, View, bool) override {
     experts(r, w);
     experts(r, w);
+    contribute(w, Producer::Product);
   }
 
   void rotate(View, std::int64_t, std::int64_t, double, bool) override {}
   void causal_conv(View, std::int64_t, Weight, View) override {}
-  void causal_conv_backward(View, std::int64_t, Weight, View, View) override {}
-  void attention(const AttentionShape& shape, View, View, View, Weight, View, View) override {
-    log_.attention(shape, 1);
+  void causal_conv_backward(View, std::int64_t, Weight taps, View, View) override {
+    contribute(taps);
   }
-  void attention_backward(const AttentionShape& shape, View, View, View, Weight, View, View, View,
-                          View, View, View) override {
-    log_.attention(shape, 2);
+  void attend(const AttentionShape& shape, View, View, View, Weight, View, View) override {
+    log_->attention(shape, 1);
+  }
+  void attend_backward(const AttentionShape& shape, View, View, View, Weight bias, View, View, View,
+                       View, View, View) override {
+    log_->attention(shape, 2);
+    contribute(bias);
   }
 
   void softmax(View, View) override {}
@@ -72,20 +77,22 @@ class Dry final : public Backend {
   void combine(View, const Routing&, View) override {}
   void combine_backward(View, const Routing&, View, View, View) override {}
 
-  void cross_entropy(View h, Weight table, View, double, View, View dh) override;
+  void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
 
   void squared_norm(Weight, View) override {}
-  void update(Weight, const Update&, View, double) override {}
-  void update_in_backward(Weight, const Update&, View) override {}
+  void apply(Weight, const Update&, View, double) override {}
 
  private:
-  void dense(View rows, Weight w) { log_.dense(rows.rows, params_->slot(w)); }
-  void experts(const Routing& r, Weight w) { log_.experts(r.expected, params_->slot(w)); }
+  void dense(View rows, Weight w) { log_->dense(rows.rows, params_->slot(w)); }
+  void experts(const Routing& r, Weight w) { log_->experts(r.expected, params_->slot(w)); }
+  void contribute(Weight w, Producer by = Producer::Other) {
+    if (!w.empty()) gradients_->next(w, by);
+  }
 
-  Dtype dtype_, operand_;
   const Params* params_ = nullptr;
+  GradientSink* gradients_ = nullptr;
   std::int64_t allocated_ = 0;
-  ProductLog log_;
+  std::shared_ptr<ProductLog> log_;
 };
 
 }  // namespace moebius::dry

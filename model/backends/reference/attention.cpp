@@ -86,8 +86,8 @@ double score(const AttentionShape& a, const Head& head, Matrix<T> q, Matrix<T> k
 // p_ij = softmax_{j<=i}(z_ij), o_i = sum_j p_ij v_j, lse_i = log sum_j exp(z_ij).
 // q, k, v, o: [T, H*K], lse: [T, H], bias: [32, H] or empty.
 template <class T>
-void attend(const AttentionShape& a, Matrix<T> q, Matrix<T> k, Matrix<T> v, Matrix<T> bias,
-            Matrix<T> o, Matrix<T> lse) {
+void attend_rows(const AttentionShape& a, Matrix<T> q, Matrix<T> k, Matrix<T> v, Matrix<T> bias,
+                 Matrix<T> o, Matrix<T> lse) {
   std::vector<double> z(static_cast<std::size_t>(a.seq)), sum(static_cast<std::size_t>(a.head_dim));
   each_head(a, [&](const Head& head) {
     for (std::int64_t i = 0; i < a.seq; ++i) {
@@ -115,9 +115,9 @@ void attend(const AttentionShape& a, Matrix<T> q, Matrix<T> k, Matrix<T> v, Matr
 //   dv_j = sum_i p_ij do_i,  dz_ij = p_ij (do_i . v_j - delta_i),
 //   dq_i = scale sum_j dz_ij k_j,  dk_j = scale sum_i dz_ij q_i,  dbias[bucket(i - j), h] += dz_ij.
 template <class T>
-void attend_backward(const AttentionShape& a, Matrix<T> q, Matrix<T> k, Matrix<T> v, Matrix<T> bias,
-                     Matrix<T> o, Matrix<T> lse, Matrix<T> dout, Matrix<T> dq, Matrix<T> dk,
-                     Matrix<T> dv, Matrix<T> dbias) {
+void attend_rows_backward(const AttentionShape& a, Matrix<T> q, Matrix<T> k, Matrix<T> v,
+                          Matrix<T> bias, Matrix<T> o, Matrix<T> lse, Matrix<T> dout, Matrix<T> dq,
+                          Matrix<T> dk, Matrix<T> dv, Matrix<T> dbias) {
   const auto width = a.head_dim;
   std::vector<double> sum_q(static_cast<std::size_t>(width));                // of dq_i
   std::vector<double> sum_k(static_cast<std::size_t>(a.seq * width));        // of dk, [S, K]
@@ -185,21 +185,21 @@ void Reference::causal_conv_backward(View x, std::int64_t seq, Weight taps, View
   typed([&]<class T>() { conv_rows_backward<T>(x, seq, value(taps), dy, dx, gradient(taps)); });
 }
 
-void Reference::attention(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
-                          View lse) {
-  log_.attention(shape, 1);
+void Reference::attend(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                       View lse) {
+  log_->attention(shape, 1);
   typed([&]<class T>() {
     check_attention<T>(shape, {q, k, v, o}, value(bias), lse);
-    attend<T>(shape, q, k, v, value(bias), o, lse);
+    attend_rows<T>(shape, q, k, v, value(bias), o, lse);
   });
 }
 
-void Reference::attention_backward(const AttentionShape& shape, View q, View k, View v, Weight bias,
-                                   View o, View lse, View do_, View dq, View dk, View dv) {
-  log_.attention(shape, 2);
+void Reference::attend_backward(const AttentionShape& shape, View q, View k, View v, Weight bias,
+                                View o, View lse, View do_, View dq, View dk, View dv) {
+  log_->attention(shape, 2);
   typed([&]<class T>() {
     check_attention<T>(shape, {q, k, v, o, do_, dq, dk, dv}, value(bias), lse);
-    attend_backward<T>(shape, q, k, v, value(bias), o, lse, do_, dq, dk, dv, gradient(bias));
+    attend_rows_backward<T>(shape, q, k, v, value(bias), o, lse, do_, dq, dk, dv, gradient(bias));
   });
 }
 

@@ -134,7 +134,7 @@ void Reference::router_losses_backward(View logits, View probs, const Groups& gr
 
 void Reference::cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) {
   const bool backward = !dh.empty();
-  for (int i = 0; i < (backward ? 3 : 1); ++i) log_.dense(h.rows, slot(table));  // z, dh, dtable
+  for (int i = 0; i < (backward ? 3 : 1); ++i) log_->dense(h.rows, slot(table));  // z, dh, dtable
   typed([&]<class T>() {
     check_shape<T>(h, target.rows, slot(table).cols, "cross_entropy h");
     check_shape<double>(loss, h.rows, 1, "cross_entropy loss");

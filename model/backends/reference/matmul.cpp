@@ -68,20 +68,24 @@ std::int64_t pairs(const Routing& r) { return Indices(r.offset)(r.offset.rows - 
 }  // namespace
 
 template <class Write>
-void Reference::with_gradient(Weight w, const Write& write) {
-  const auto waiting = waiting_.take(w);
-  if (!waiting) return write(gradient(w));
+void Reference::product_gradient(Weight w, const Write& write) {
+  const Contribution contribution = gradients_->next(w, Producer::Product);
+  if (contribution.update == nullptr) {
+    const View g = params_->gradient(w);
+    if (contribution.first) fill(g, 0);
+    return write(g);
+  }
   const View like = value(w);
   std::vector<double> zeros(static_cast<std::size_t>(like.size()));  // room for either type
   const View g = {reinterpret_cast<std::byte*>(zeros.data()), dtype_, like.rows, like.cols,
                   like.cols};
   write(g);
-  add_squares(g, waiting->norm2);
-  apply(w, g, waiting->update, 1);
+  add_squares(g, contribution.norm2);
+  step(w, g, *contribution.update, 1);
 }
 
 void Reference::matmul(View x, Weight w, View y) {
-  log_.dense(x.rows, slot(w));
+  log_->dense(x.rows, slot(w));
   typed([&]<class T>() {
     const Matrix<T> factor = value(w);
     check_shape<T>(x, y.rows, factor.rows, "matmul x");
@@ -91,7 +95,7 @@ void Reference::matmul(View x, Weight w, View y) {
 }
 
 void Reference::matmul_transposed(View y, Weight w, View x) {
-  log_.dense(y.rows, slot(w));
+  log_->dense(y.rows, slot(w));
   typed([&]<class T>() {
     const Matrix<T> factor = value(w);
     check_shape<T>(y, x.rows, factor.cols, "matmul_transposed y");
@@ -101,19 +105,19 @@ void Reference::matmul_transposed(View y, Weight w, View x) {
 }
 
 void Reference::matmul_backward(View x, View dy, Weight w, View dx, bool accumulate) {
-  for (int i = 0; i < 2; ++i) log_.dense(x.rows, slot(w));
+  for (int i = 0; i < 2; ++i) log_->dense(x.rows, slot(w));
   typed([&]<class T>() {
     const Matrix<T> factor = value(w);
     check_shape<T>(x, dy.rows, factor.rows, "matmul_backward x");
     check_shape<T>(dy, x.rows, factor.cols, "matmul_backward dy");
     check_shape<T>(dx, x.rows, factor.rows, "matmul_backward dx");
     product_dx<T>(dy, factor, dx, accumulate);
-    with_gradient(w, [&](View dw) { product_dw<T>(x, dy, dw); });
+    product_gradient(w, [&](View dw) { product_dw<T>(x, dy, dw); });
   });
 }
 
 void Reference::expert_matmul(View x, const Routing& r, Weight w, View y) {
-  log_.experts(pairs(r), slot(w));
+  log_->experts(pairs(r), slot(w));
   typed([&]<class T>() {
     const Matrix<T> from = x, factor = value(w), to = y;
     check_shape(from, y.rows, slot(w).rows, "expert_matmul x");
@@ -126,7 +130,7 @@ void Reference::expert_matmul(View x, const Routing& r, Weight w, View y) {
 
 void Reference::expert_matmul_backward(View x, View dy, const Routing& r, Weight w, View dx,
                                        bool accumulate) {
-  for (int i = 0; i < 2; ++i) log_.experts(pairs(r), slot(w));
+  for (int i = 0; i < 2; ++i) log_->experts(pairs(r), slot(w));
   typed([&]<class T>() {
     const Matrix<T> from = x, dto = dy, factor = value(w), dfrom = dx;
     const std::int64_t height = slot(w).rows;
@@ -137,7 +141,7 @@ void Reference::expert_matmul_backward(View x, View dy, const Routing& r, Weight
       product_dx(block(dto, begin, rows), block(factor, first, height), block(dfrom, begin, rows),
                  accumulate);
     });
-    with_gradient(w, [&](View dw) {
+    product_gradient(w, [&](View dw) {
       each_expert(r.offset, slot(w),
                   [&](std::int64_t begin, std::int64_t rows, std::int64_t first) {
                     product_dw(block(from, begin, rows), block(dto, begin, rows),

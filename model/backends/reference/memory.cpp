@@ -32,21 +32,24 @@ void Reference::read(View from, void* to) {
     std::memcpy(target, from.row_range(i, 1).data, row_bytes);
 }
 
-void Reference::bind(const Params& params) {
+void Reference::bind(const Params& params, GradientSink& gradients) {
   params_ = &params;
-  waiting_.reset(params);
+  gradients_ = &gradients;
 }
 
-void Reference::clear_gradients() {
-  for (int i = 0; i < static_cast<int>(params_->slots().size()); ++i)
-    if (params_->has_gradient({i})) fill(params_->gradient({i}), 0);
-}
-
-void Reference::initialise(Weight w, std::uint64_t key) {
+void Reference::initialise(View value, const ParamSlot& slot, std::uint64_t key) {
   typed([&]<class T>() {
-    const Matrix<T> all = value(w);
-    initial_values(slot(w), key, 0, slot(w).size(), all.data);
+    const Matrix<T> all = value;
+    initial_values(slot, key, 0, slot.size(), all.data);
   });
+}
+
+View Reference::gradient(Weight w) {
+  if (w.empty()) return {};
+  const Contribution contribution = gradients_->next(w, Producer::Other);
+  const View g = params_->gradient(w);
+  if (contribution.first) fill(g, 0);
+  return g;
 }
 
 }  // namespace moebius::reference

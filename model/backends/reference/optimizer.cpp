@@ -101,34 +101,30 @@ void Reference::add_squares(View g, View sum) const {
   });
 }
 
-void Reference::squared_norm(Weight w, View sum) { add_squares(gradient(w), sum); }
+void Reference::squared_norm(Weight w, View sum) { add_squares(params_->gradient(w), sum); }
 
-void Reference::apply(Weight w, View g, const Update& update, double factor) const {
+void Reference::step(Weight w, View g, const Update& update, double factor) const {
   typed([&]<class T>() {
     if (const auto* rule = std::get_if<AdamW>(&update.rule))
-      return adamw_step<T>(value(w), g, update.first, update.second, factor, *rule);
+      return adamw_step<T>(value(w), g, update.state[0], update.state[1], factor, *rule);
     const auto& rule = std::get<Adafactor>(update.rule);
     const ParamSlot& s = slot(w);
-    const bool full = update.second.empty();
-    check_shape<T>(update.first, s.batch * s.rows, full ? s.cols : 1, "adafactor rows");
-    if (!full) check_shape<T>(update.second, s.batch, s.cols, "adafactor columns");
+    const bool full = update.state.size() == 1;
+    check_shape<T>(update.state[0], s.batch * s.rows, full ? s.cols : 1, "adafactor rows");
+    if (!full) check_shape<T>(update.state[1], s.batch, s.cols, "adafactor columns");
     for (std::int64_t b = 0; b < s.batch; ++b) {
       const auto part = [&](View all) { return all.row_range(b * s.rows, s.rows); };
       if (full)
-        full_step<T>(part(value(w)), part(g), part(update.first), factor, rule);
+        full_step<T>(part(value(w)), part(g), part(update.state[0]), factor, rule);
       else
-        factored_step<T>(part(value(w)), part(g), part(update.first), update.second.row_range(b, 1),
-                         factor, rule);
+        factored_step<T>(part(value(w)), part(g), part(update.state[0]),
+                         update.state[1].row_range(b, 1), factor, rule);
     }
   });
 }
 
-void Reference::update(Weight w, const Update& update, View norm2, double clip) {
-  apply(w, gradient(w), update, clip_factor(norm2, clip));
-}
-
-void Reference::update_in_backward(Weight w, const Update& update, View norm2) {
-  waiting_.add(w, update, norm2);
+void Reference::apply(Weight w, const Update& update, View norm2, double clip) {
+  step(w, params_->gradient(w), update, clip_factor(norm2, clip));
 }
 
 }  // namespace moebius::reference

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "model/backend.h"
@@ -9,22 +10,20 @@
 
 namespace moebius::reference {
 
-// The executable definition of model/backend.h: naive loops, one thread, f64 or f32 storage, double
+// The executable definition of all families: naive loops, one thread, f64 or f32 storage, double
 // arithmetic. A family of kernels is one file: formulas, then overrides that choose the type.
-class Reference final : public Backend {
+class Reference final : public AllFamilies {
  public:
-  explicit Reference(Dtype dtype) : dtype_(dtype) {}
-  Dtype dtype() const override { return dtype_; }
+  explicit Reference(Dtype dtype, std::shared_ptr<ProductLog> log = std::make_shared<ProductLog>())
+      : dtype_(dtype), log_(std::move(log)) {}
 
   // memory.cpp
   std::byte* allocate(std::int64_t bytes) override;
   void write(View to, const void* from) override;
   void read(View from, void* to) override;
-  void bind(const Params& params) override;
-  void weights_changed() override { log_.next_step(); }
-  void clear_gradients() override;
-  void initialise(Weight w, std::uint64_t key) override;
-  std::vector<Operation> products() const override { return log_.list(); }
+  void initialise(View value, const ParamSlot& slot, std::uint64_t key) override;
+  void bind(const Params& params, GradientSink& gradients) override;
+  void weights_changed() override { log_->next_step(); }
 
   // elementwise.cpp
   void fill(View y, double value) override;
@@ -54,10 +53,10 @@ class Reference final : public Backend {
   void rotate(View x, std::int64_t seq, std::int64_t heads, double base, bool inverse) override;
   void causal_conv(View x, std::int64_t seq, Weight taps, View y) override;
   void causal_conv_backward(View x, std::int64_t seq, Weight taps, View dy, View dx) override;
-  void attention(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
-                 View lse) override;
-  void attention_backward(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
-                          View lse, View do_, View dq, View dk, View dv) override;
+  void attend(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+              View lse) override;
+  void attend_backward(const AttentionShape& shape, View q, View k, View v, Weight bias, View o,
+                       View lse, View do_, View dq, View dk, View dv) override;
 
   // routing.cpp
   void choose_experts(View probs, const Groups& groups, std::int64_t capacity, bool renormalise,
@@ -81,8 +80,7 @@ class Reference final : public Backend {
                               double aux, double z, View dprobs, View dlogits) override;
   void cross_entropy(View h, Weight table, View target, double scale, View loss, View dh) override;
   void squared_norm(Weight w, View sum) override;
-  void update(Weight w, const Update& update, View norm2, double clip) override;
-  void update_in_backward(Weight w, const Update& update, View norm2) override;
+  void apply(Weight w, const Update& update, View norm2, double clip) override;
 
  private:
   // Calls kernel.operator()<T>() with the element type of `dtype`.
@@ -99,22 +97,24 @@ class Reference final : public Backend {
 
   // Empty weights become empty views.
   View value(Weight w) const { return w.empty() ? View{} : params_->value(w); }
-  View gradient(Weight w) const { return w.empty() ? View{} : params_->gradient(w); }
+  // Where a contribution to the gradient of w goes: kernels add to it. Asks the sink; zero where
+  // the contribution is the first.
+  View gradient(Weight w);
   const ParamSlot& slot(Weight w) const { return params_->slot(w); }
   // write(dW) adds to what it gets: the gradient of w, or zeros that then update w.
   template <class Write>
-  void with_gradient(Weight w, const Write& write);
+  void product_gradient(Weight w, const Write& write);
   void add_squares(View g, View sum) const;
-  void apply(Weight w, View g, const Update& update, double factor) const;
+  void step(Weight w, View g, const Update& update, double factor) const;
 
   struct Free {
     void operator()(std::byte* memory) const;
   };
   Dtype dtype_;
   const Params* params_ = nullptr;
+  GradientSink* gradients_ = nullptr;
   std::vector<std::unique_ptr<std::byte[], Free>> memory_;
-  ProductLog log_;
-  WaitingUpdates waiting_;
+  std::shared_ptr<ProductLog> log_;
 };
 
 }  // namespace moebius::reference

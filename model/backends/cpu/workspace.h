@@ -18,7 +18,7 @@ std::int64_t backward_scratch(const ParamSlot& slot, bool updates);
 Dtype operand_of(const BackendOptions& options);
 
 // Bytes that a Cpu takes for itself while it trains a model whose micro-batch runs `products`.
-std::int64_t library_bytes(const Params& params, const std::vector<Operation>& products,
-                           const BackendOptions& options);
+std::int64_t workspace_bytes(const Params& params, const std::vector<Operation>& products,
+                             const BackendOptions& options);
 
 }  // namespace moebius::cpu

@@ -1,0 +1,25 @@
+#pragma once
+#include "model/catalog.h"
+
+namespace moebius {
+
+#define PLUGIN(name) OptimizerPlugin optimizers_##name();
+#include "tests/plugins/optimizers.def"
+#undef PLUGIN
+
+namespace testing {
+
+// The built-in plug-ins and those of tests/plugins, each of which is one file and one line.
+inline const Catalog& test_catalog() {
+  static const Catalog catalog = [] {
+    Catalog all = builtin_catalog();
+#define PLUGIN(name) all.optimizers.add(#name, optimizers_##name());
+#include "tests/plugins/optimizers.def"
+#undef PLUGIN
+    return all;
+  }();
+  return catalog;
+}
+
+}  // namespace testing
+}  // namespace moebius
