@@ -35,7 +35,7 @@ std::string model_bytes(const PrepareOptions& options) {
 
 }  // namespace
 
-Prepared prepare(const PrepareOptions& options) {
+PreparedCorpus prepare(const PrepareOptions& options) {
   if (options.train_vocab > 0 && !options.tokenizer.empty())
     bad_input("--tokenizer", "a tokenizer is either given or trained", "one of the two");
   if (file_name(options.output).empty()) bad_input("--output", "needs a name", "DIR/NAME");
@@ -64,7 +64,7 @@ Prepared prepare(const PrepareOptions& options) {
       sidecar.bytes[s] += static_cast<double>(piece.size());
     });
   });
-  Prepared prepared;
+  PreparedCorpus prepared;
   prepared.vocab = tokenizer->vocab();
   for (std::size_t s = 0; s < 3; ++s) {
     prepared.tokens[s] = writers[s]->tokens();

@@ -13,7 +13,7 @@ struct PrepareOptions {
   std::string tokenizer;         // "" = bytes, or a SentencePiece model
   std::int64_t train_vocab = 0;  // > 0: train a SentencePiece model of so many pieces on the source
 };
-struct Prepared {
+struct PreparedCorpus {
   std::vector<std::string> files;  // written, in order
   std::array<std::int64_t, 3> tokens{};
   std::int64_t vocab = 0;
@@ -24,6 +24,6 @@ struct Prepared {
 // the tokenizer is a model. One pass to count, one to write, one document in memory at a time.
 // Bytes are prepared to the very corpus that opening a text file gives. Error(BadInput) before
 // anything is written.
-Prepared prepare(const PrepareOptions& options);
+PreparedCorpus prepare(const PrepareOptions& options);
 
 }  // namespace moebius

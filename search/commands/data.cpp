@@ -16,7 +16,7 @@ using Run = std::function<int()>;
 constexpr Split kSplits[] = {Split::Train, Split::Validation, Split::Test};
 
 int run_prepare(const PrepareOptions& options) {
-  const Prepared prepared = prepare(options);
+  const PreparedCorpus prepared = prepare(options);
   for (const std::string& file : prepared.files) print_out(file + "\n");
   print_out(fmt::format("{} tokens for training, {} for validation, {} for test; vocabulary {}\n",
                         prepared.tokens[0], prepared.tokens[1], prepared.tokens[2],

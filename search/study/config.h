@@ -14,15 +14,13 @@ struct Baseline {
   Spec spec;
   bool operator==(const Baseline&) const = default;
 };
-// The blocks that space.baselines() names, at the space's row of the scale table; the first is the
-// one that trials are compared with.
+// The blocks that space.baselines() names, at its scale; trials are compared with the first.
 std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& types);
 
 // The evaluator of studies that `ask` and `tell` drive.
 inline constexpr char kElsewhere[] = "external";
 
-// What a study is: everything that shapes its results, settled when it is made. The initial values
-// are those of a study that is made without a word.
+// All that shapes a study's results, settled when it is made. Initial values hold unless said.
 struct StudyConfig {
   std::string name;
   Space space;

@@ -59,10 +59,17 @@ std::vector<std::string> judged(const StudyConfig& stored, StudyConfig& config,
                                 const EvaluatorOptions& resources, MadeStudy& made) {
   StudyConfig own = config;
   own.recipe = stored.recipe;
+  own.vocab = stored.vocab;
   std::vector<std::string> lines;
   try {
-    made.evaluator = make_evaluator(own, resources);
-    config.data_hash = own.data_hash;
+    if (config.data != stored.data || config.tokenizer != stored.tokenizer) {
+      StudyConfig other = own;
+      other.vocab = 0;  // that of other data may not fit the study's
+      make_evaluator(other, resources);
+      config.data_hash = other.data_hash;
+    }
+    if (config.data_hash == stored.data_hash) made.evaluator = make_evaluator(own, resources);
+    if (made.evaluator) config.data_hash = own.data_hash;
   } catch (const Error& trouble) {
     lines = differences(stored, config);
     if (lines.empty() || trouble.code() != Exit::BadInput) throw;

@@ -28,9 +28,10 @@ def main():
         equal(run(place, "check", "--db", "cut.db").stdout, b"sound\n", "check")
 
         other = run(place, *COMMON, "--db", "cut.db", "--warmup", 0.5, code=2)
-        check(b"/recipe/warmup" in other.stderr, f"names the first difference: {other.stderr}")
-        # --trials is not part of the study's settings: more can be asked for.
-        run(place, *[a if a != "6" else "8" for a in COMMON], "--db", "cut.db")
+        check(b"error: --warmup: study s was made with another; allowed: 0.05; got: 0.5" in
+              other.stderr, f"names the difference: {other.stderr}")
+        # More trials can be asked for; how it proposes stays as it was.
+        run(place, "search", "--study", "s", "--db", "cut.db", "--trials", 8)
         longer = table_of(place, "cut.db", "s")
         equal(longer[:len(expected)], expected, "earlier trials stay as they were")
         equal(len(longer), len(expected) + 2, "two more trials")

@@ -69,11 +69,11 @@ def vocabulary(place):
     small, large = parameters("small"), parameters("large", "--vocab", 32000)
     check(large > small + 31744 * 32, f"the vocabulary counts: {small}, {large}")
     other = run(place, *command, "--study", "large", "--vocab", 30000, code=2)
-    check(b"/options/vocab: 32000 -> 30000" in other.stderr, other.stderr)
+    check(b"--vocab: study large was made with another; allowed: 32000; got: 30000" in other.stderr, other.stderr)
     run(place, "noise", "--db", "v.db", "--study", "large", "--seeds", 1)
     again = rows(place, "trials", "--db", "v.db", "--study", "large", "--where", "role = noise")
     equal(again[0]["parameters"], large, "noise trains with the study's vocabulary")
-    own = run(place, *SYNTHETIC, "--budget", "300ktok", "--vocab", 300, code=2)
+    own = run(place, *SYNTHETIC[:-1], "fresh", "--budget", "300ktok", "--vocab", 300, code=2)
     equal(own.stderr, b"error: --vocab: --evaluator synthetic has its own; allowed: 256; got: 300\n",
           "an option that would do nothing is refused")
 
@@ -93,7 +93,7 @@ def impossible(place):
 def kept_weights(place):
     root = pathlib.Path(place)
     run(place, "search", "--data", "builtin", "--trials", 1, "--budget", "10ktok", "--batch", 4,
-        "--eval-tokens", 2048, "--gate-margin", 9, "--db", "w.db", "--study", "w")
+        "--eval-tokens", 2048, "--stopper-option", "margin=9", "--db", "w.db", "--study", "w")
     (root / "elsewhere").mkdir()
     args = ["eval", "0", "--data", "builtin", "--tokens", 2048, "--json"]
     loss = json.loads(run(root / "elsewhere", *args, "--db", "../w.db").stdout)["loss"]

@@ -123,7 +123,7 @@ TEST(Prepare, BytesBecomeTheVeryCorpusOfTheText) {
   std::string text;
   for (int i = 0; i < 3000; ++i) text += "line " + std::to_string(i) + (i % 7 ? "\n" : "\n\n");
   const auto path = directory.write("a.txt", text);
-  const Prepared prepared = prepare({path, directory.file("out/a"), "", 0});
+  const PreparedCorpus prepared = prepare({path, directory.file("out/a"), "", 0});
   const auto direct = Corpus::open(path, ""),
              read = Corpus::open(directory.file("out/a_train.bin"), "");
   EXPECT_EQ(read->hash(), direct->hash());
@@ -142,7 +142,7 @@ TEST(Prepare, TrainsATokenizerThatTravelsWithTheTokens) {
   std::string text;
   for (int i = 0; i < 2000; ++i) text += "the mill by the river " + std::to_string(i % 37) + "\n\n";
   const auto path = directory.write("a.txt", text);
-  const Prepared prepared = prepare({path, directory.file("a"), "", 300});
+  const PreparedCorpus prepared = prepare({path, directory.file("a"), "", 300});
   EXPECT_EQ(prepared.vocab, 300);
   const auto direct = Corpus::open(path, directory.file("a.model"));
   std::filesystem::create_directory(directory.file("moved"));

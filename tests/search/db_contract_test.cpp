@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "search_support.h"
+#include "settings_support.h"
 #include "space/scale.h"
 
 // Every database of dbs.def keeps the contract of ResultsDb.
@@ -22,7 +22,7 @@ class DbContract : public ::testing::TestWithParam<std::string> {
       : db(open_db(GetParam() == "memory" ? "memory:" : folder.file("r.db"), OpenMode::Create)) {}
 
   StudySettings settings(const std::string& name = "first") const {
-    return study_options(space, 10, name).settings;
+    return study_settings(space, 10, name);
   }
   std::int64_t open(const std::string& name = "first") {
     return db->open_study(settings(name), true).id;
@@ -315,7 +315,7 @@ TEST(Databases, AgreeAfterAnySequenceOfVerbs) {
   const Space space = small_space();
   const auto memory = open_db("memory:", OpenMode::Create);
   const auto sqlite = open_db(folder.file("r.db"), OpenMode::Create);
-  const StudySettings settings = study_options(space, 10).settings;
+  const StudySettings settings = study_settings(space, 10);
   const std::int64_t study = memory->open_study(settings, true).id;
   ASSERT_EQ(sqlite->open_study(settings, true).id, study);
   Rng rng(3);
@@ -389,7 +389,7 @@ TEST(OpenDb, UnderstandsUrls) {
   for (const std::string& url :
        {"sqlite:///" + folder.file("a.db"), "sqlite:" + folder.file("b.db"), folder.file("c.db")}) {
     const auto db = open_db(url, OpenMode::Create);
-    db->open_study(study_options(small_space(), 1).settings, false);
+    db->open_study(study_settings(small_space(), 1), false);
   }
   EXPECT_THAT(folder.list(), ::testing::IsSupersetOf({"a.db", "b.db", "c.db"}));
   for (const std::string url : {"", "postgresql://host/x", "sqlite://host/x.db", "sqlite:///"})

@@ -139,10 +139,11 @@ TEST_F(PoolTest, AMeasuredStepRatioOutlivesItsAttempt) {
   StudyConfig config = study_config(space, 1);
   config.budget = parse_budget("20s");
   struct Timed : FakeEvaluator {
-    Outcome evaluate(const Candidate& candidate, Observer& observer) override {
+    Outcome evaluate(const Candidate& candidate, const Prepared&, Observer& observer) override {
       const bool again = candidate.fixed_steps > 0;
-      if (!again && candidate.trial == 1) observer.timed(1.25);
-      observer.planned({.steps = again ? candidate.fixed_steps : 40 + candidate.trial});
+      StepPlan plan{.steps = again ? candidate.fixed_steps : 40 + candidate.trial};
+      if (!again && candidate.trial == 1) plan.step_ratio = 1.25;
+      observer.planned(plan);
       if (!again) throw Error(Exit::Storage, "the machine went away");
       Outcome ended = done(candidate);
       ended.measurement.step_ratio = candidate.fixed_ratio;
@@ -220,7 +221,7 @@ void stopped_search(const std::string& path) {
   const auto db = open_db(path, OpenMode::Create);
   Study study(study_config(space, 30), types(), *db);
   struct Stoppable : FakeEvaluator {
-    Outcome evaluate(const Candidate& candidate, Observer& observer) override {
+    Outcome evaluate(const Candidate& candidate, const Prepared&, Observer& observer) override {
       for (int step = 0; step < 5; ++step) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
         if (!observer.stop()) continue;

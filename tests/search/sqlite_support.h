@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "search_support.h"
+#include "settings_support.h"
 
 namespace moebius::testing_support {
 
@@ -52,7 +52,7 @@ class SqliteTest : public ::testing::Test {
     db.finish(key, db.claim(key, "a:1"), outcome);
   }
   StudySettings settings(const std::string& name = "first") const {
-    return study_options(space, 10, name).settings;
+    return study_settings(space, 10, name);
   }
   // A study with trials of every kind, random losses and step times.
   void fill(ResultsDb& db) {

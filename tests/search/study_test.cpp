@@ -297,7 +297,8 @@ TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
   bool wait = false;
   const Trial rerun = *study.ask(wait);
   EXPECT_EQ(study.candidate(rerun).fixed_steps, 100);
-  EXPECT_FALSE(study.candidate(rerun).gated);
+  EXPECT_EQ(study.why_pruned(rerun, {25, 99, 99, 1}, 0, 100), "");
+  EXPECT_FALSE(study.candidate(rerun).max_step_ratio);
 }
 
 TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
