@@ -245,6 +245,15 @@ TEST(Layering, FilesAreSmall) {
       EXPECT_EQ(why_too_long(path, read(kRoot / path).size()), "");
 }
 
+TEST(Layering, EveryRoomHasAReadmeOfAScreen) {
+  for (const char* room : {"evaluator", "search", "search/results", "search/study",
+                           "search/commands", "tests", "bench"}) {
+    const std::size_t lines = read(kRoot / room / "README.md").size();
+    EXPECT_GE(lines, 10U) << room;
+    EXPECT_LE(lines, 50U) << room;
+  }
+}
+
 TEST(Layering, PlugInsAreOneSourceAndOneLine) {
   std::size_t lists = 0;
   for (const std::string_view room : kRooms)

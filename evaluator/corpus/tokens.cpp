@@ -90,7 +90,8 @@ void Tokens::copy(std::int64_t begin, std::int64_t count, std::int32_t* to) cons
   if (owned()) {
     from = owned_.data() + begin * width_;
   } else {
-    // Into the end of the destination: widened from the front, no id is overwritten unread.
+    // The narrow ids go to the end of the destination and are widened from the front: a write never
+    // reaches an id that is still to be read.
     const std::span<std::byte> raw =
         std::as_writable_bytes(std::span(to, static_cast<std::size_t>(count)))
             .last(static_cast<std::size_t>(count * width_));

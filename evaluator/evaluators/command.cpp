@@ -44,9 +44,9 @@ class Command : public Evaluator {
   }
 
   std::int64_t vocab() const override { return options_.vocab; }
-  // The program's data are its own; their name is all that is known of them.
+  // Of the name alone: only the program reads its data.
   std::string data_hash() const override { return hash_hex(options_.data); }
-  // The program runs beside us: what it needs is not known.
+  // The program's memory is not known before it runs.
   Prepared prepare(const Candidate& candidate) const override {
     Prepared prepared;
     prepared.cost = cost(candidate.spec, options_.catalog->types, candidate.recipe, options_.vocab);

@@ -221,7 +221,7 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Outcome& outcom
     return put_stop(outcome.curve, measurement.steps, measurement);
   }
   measurement.loss = loss;
-  // Only a selection routes otherwise in its causal mode.
+  // A block without selection routes alike in both modes: one evaluation gives both losses.
   measurement.native_loss = declared == Causality::Selection ? loss_in(Mode::Native) : loss;
   measurement.bits_per_byte =
       loss / std::numbers::ln2 / corpus_->bytes_per_token(Split::Validation);
@@ -293,7 +293,7 @@ Outcome Proxy::evaluate(const Candidate& candidate, const Prepared& prepared, Ob
     outcome.message = "the system refused " + bytes_text(prepared.peak_bytes);
   }
   if (outcome.ending != Ending::Stopped && !candidate.checkpoint.empty()) {
-    std::error_code error;  // not there: it was never saved
+    std::error_code error;  // the attempt may have ended before its first save
     std::filesystem::remove(candidate.checkpoint, error);
   }
   return outcome;

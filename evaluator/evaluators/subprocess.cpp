@@ -140,7 +140,9 @@ Subprocess::Status Subprocess::wait() {
   siginfo_t info{};
   while (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
   }
-  kill(-pid_, SIGKILL);  // its children; the unreaped leader keeps the group's number ours
+  // The children of the command. The group's number cannot have gone to other processes: the leader
+  // has not been reaped.
+  kill(-pid_, SIGKILL);
   int state = 0;
   rusage usage{};
   while (wait4(pid_, &state, 0, &usage) < 0 && errno == EINTR) {

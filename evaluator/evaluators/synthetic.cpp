@@ -17,8 +17,9 @@ namespace {
 
 constexpr std::int64_t kVocab = 256;
 constexpr std::int64_t kCurvePoints = 16;
-constexpr double kBest = 2.0;  // nats: no block is below, the best ones are at most kRugged above
-constexpr double kRugged = 0.02;  // by the block's hash
+// Nats. No block is below kBest; the best ones are at most kRugged above it, by their hash.
+constexpr double kBest = 2.0;
+constexpr double kRugged = 0.02;
 constexpr double kNoise = 0.005;  // standard deviation over seeds
 
 // A number from an environment variable, for fault tests; 0 when it is not set.
@@ -79,8 +80,8 @@ class Synthetic : public Evaluator {
     prepared.peak_bytes = 1 << 20;
     return prepared;
   }
-  // Seconds that a step would take: more for wider blocks and for experts. What budgets in seconds
-  // and the step-time gate go by, so that they too give the same search every time.
+  // Seconds that a step would take: more for wider blocks and for experts. Budgets in seconds and
+  // the step-time rule use them instead of a clock, so that they give the same search every time.
   double step_seconds(const Spec& spec, const Recipe& recipe, bool) override {
     double layers = 0;
     for (const SubLayer& layer : spec.sublayers)

@@ -19,7 +19,7 @@ struct Budget {
 Budget parse_budget(const std::string& text);
 std::string to_string(const Budget& budget);
 
-// What one optimizer step of a candidate costs; fields that the budget's unit does not need may be
+// The cost of one optimizer step of a candidate. Fields that the budget's unit does not need may be
 // 0.
 struct StepCost {
   std::int64_t tokens = 0;  // T

@@ -6,17 +6,9 @@
 namespace moebius {
 
 // How an attempt ended. A failed architecture is a value, never an exception.
-enum class Ending {
-  Done,
-  Pruned,
-  Diverged,
-  Infeasible,
-  OutOfMemory,
-  Failed,
-  Stopped /* by request; resumable */
-};
-std::string ending_text(Ending ending);  // "done", "pruned", "diverged", "infeasible",
-                                         // "out_of_memory", "failed", "stopped"
+// Stopped: by request; the attempt can be resumed.
+enum class Ending { Done, Pruned, Diverged, Infeasible, OutOfMemory, Failed, Stopped };
+std::string ending_text(Ending ending);  // "done", .., "out_of_memory", "failed", "stopped"
 
 struct CurvePoint {
   std::int64_t step = 0;   // steps done
@@ -32,7 +24,7 @@ struct Measurement {
   double stopped_loss;  // last interim validation loss of an attempt that did not finish
   std::int64_t stopped_step = 0;
   double bits_per_byte;
-  std::string causal;  // "yes" | "drops" | "selection", measured by the probe
+  std::string causal;  // "yes" | "drops" | "selection", as the block declares it
   std::string split = "validation";
   double epochs = 0;                         // passes over the training split
   std::int64_t steps = 0, tokens = 0;        // trained

@@ -23,16 +23,16 @@ struct Progress {
   std::vector<CurvePoint> curve;
 };
 
-// Takes the loss of step `progress.step`, once, into the smoothed one. -> why the run has diverged,
-// "" if it has not: a loss or gradient norm that is not finite, or, once 10 % of the steps are
-// done, a smoothed loss above twice the first.
+// Adds the loss of step `progress.step` to the smoothed loss; called once a step. Returns "" or why
+// the run has diverged: a loss or gradient norm is not finite, or the smoothed loss is above twice
+// the first loss once 10 % of the steps are done.
 std::string take_loss(Progress& progress, double loss, double gradient_norm);
 
 Json to_json(const Progress& progress);
 Progress read_progress(Reader reader);
 
-// The progress in a checkpoint, if there is one of this run: `identity` is what it was saved with.
-// A file that cannot be used is a warning, and the run starts again.
+// The progress in a checkpoint that was saved with the same `identity`; else nothing. A file that
+// cannot be used is a warning, and the caller starts at step 0.
 std::optional<Progress> checkpoint_progress(const std::string& path, const Json& identity);
 // The metadata of such a checkpoint.
 Json checkpoint_metadata(const Progress& progress, const Json& identity);

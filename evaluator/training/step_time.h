@@ -23,8 +23,8 @@ class CpuClock {
 };
 double wall_seconds();  // monotonic
 
-// Candidate over baseline: median and quartiles of the ratios of neighbouring steps, which drift of
-// the machine leaves alone.
+// Step time of a candidate over the baseline's: median and quartiles of the ratios of neighbouring
+// steps. Drift of the machine's clock changes both steps of a pair, so it cancels in their ratio.
 struct StepRatio {
   double median = 1, low = 1, high = 1;
   int pairs = 0;
@@ -45,10 +45,9 @@ struct Timing {
   int threads = 1;
   bool wall = false;  // the clock that steps are measured by; else CPU
 };
-// These train the learners: throw them away afterwards.
-// Seconds of one optimizer step, the median.
+// Median seconds of one optimizer step. Trains the learner, which is of no use afterwards.
 double time_steps(Learner& learner, const Timing& timing);
-// A B A B ..
+// Alternates one step of each, so that clock drift cancels in the ratio of neighbours. Trains both.
 StepRatio compare_steps(Learner& candidate, Learner& baseline, const Timing& timing);
 
 }  // namespace moebius

@@ -14,7 +14,6 @@ namespace {
 
 using Run = std::function<int()>;
 
-// What a preset's default budget of tokens means is said where it is listed; 0 = not measured.
 Run describe_list(Args& args) {
   auto list = std::make_shared<ListOptions>();
   describe_format(args, *list);

@@ -12,8 +12,8 @@ enum class LogLevel { Quiet, Warning, Info, Debug };
 void set_log_level(LogLevel level);
 LogLevel log_level();
 
-// Who prints: the live progress display replaces the sink so that lines and the redrawn block do
-// not mix.
+// Prints a line. The live progress display sets a sink of its own, so that lines do not break into
+// the block that it redraws.
 using LogSink = void (*)(const std::string& line);
 void set_log_sink(LogSink sink);  // nullptr = stderr
 
