@@ -62,7 +62,6 @@ struct EvaluatorOptions {
   std::string backend = "cpu", precision = "auto";
   int threads = 1;                // per trial
   std::string command;            // command evaluator: the program
-  std::string directory;          // where an evaluator may leave files of its own
   std::int64_t memory_limit = 0;  // bytes for all trials together; 0 = what the machine has free
   double timeout_seconds = 0;     // command evaluator
   const Catalog* catalog = nullptr;

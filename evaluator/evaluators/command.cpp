@@ -17,7 +17,8 @@ namespace {
 
 constexpr double kGraceSeconds = 5;  // between SIGTERM and SIGKILL
 constexpr int kPollMilliseconds = 50;
-constexpr std::int64_t kVocab = 256;  // for static costs, when --vocab does not say
+constexpr char kDirectory[] = "runs/trials";  // where nobody names one
+constexpr std::int64_t kVocab = 256;          // for static costs, when --vocab does not say
 
 std::string last_line(const std::string& path) {
   std::ifstream file(path);
@@ -39,7 +40,6 @@ class Command : public Evaluator {
   explicit Command(const EvaluatorOptions& options) : options_(options) {
     MOEBIUS_CHECK(options.catalog != nullptr, "[command] needs a catalog");
     if (options.command.empty()) bad_input("--command", "is required with --evaluator command");
-    if (options_.directory.empty()) options_.directory = "runs/trials";
     if (options_.vocab == 0) options_.vocab = kVocab;
   }
 
@@ -100,7 +100,8 @@ Command::Run::Run(const EvaluatorOptions& options, const Candidate& candidate, c
       candidate_(candidate),
       observer_(observer),
       cost_(cost),
-      directory_(std::filesystem::absolute(options.directory) /
+      directory_(std::filesystem::absolute(candidate.directory.empty() ? kDirectory
+                                                                       : candidate.directory) /
                  fmt::format("trial-{}-a{}", candidate.trial, candidate.attempt)),
       steps_(candidate.fixed_steps) {
   if (steps_ == 0 && !candidate.budget.timed())

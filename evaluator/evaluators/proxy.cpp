@@ -67,7 +67,8 @@ class Proxy : public Evaluator {
   std::unique_ptr<Learner> start(const Candidate& candidate, Progress& progress) const;
   void judge(const Candidate& candidate, const Prepared& prepared, Observer& observer,
              Outcome& outcome) const;
-  void finish(const Candidate& candidate, Learner& learner, Outcome& outcome) const;
+  void finish(const Candidate& candidate, Learner& learner, Observer& observer,
+              Outcome& outcome) const;
 
   EvaluatorOptions options_;
   std::shared_ptr<const Corpus> corpus_;
@@ -203,7 +204,8 @@ std::unique_ptr<Learner> Proxy::start(const Candidate& candidate, Progress& prog
   return learner(candidate.spec, candidate.recipe, candidate.seed);
 }
 
-void Proxy::finish(const Candidate& candidate, Learner& learner, Outcome& outcome) const {
+void Proxy::finish(const Candidate& candidate, Learner& learner, Observer& observer,
+                   Outcome& outcome) const {
   const Recipe& recipe = candidate.recipe;
   Measurement& measurement = outcome.measurement;
   const std::int64_t batches = evaluation_batches(*corpus_, Split::Validation, recipe);
@@ -227,7 +229,7 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Outcome& outcom
       loss / std::numbers::ln2 / corpus_->bytes_per_token(Split::Validation);
   measurement.causal = causality_text(declared);
   measurement.result_hash = result_hash(learner, outcome.curve, loss);
-  if (candidate.keep_weights.empty()) return;
+  if (candidate.keep_weights.empty() || !observer.wants_weights(loss)) return;
   const auto tokenizer = corpus_->tokenizer();
   const Json metadata = {{"block", to_json(candidate.spec)},
                          {"recipe", to_json(recipe)},
@@ -277,7 +279,7 @@ void Proxy::judge(const Candidate& candidate, const Prepared& prepared, Observer
   measurement.wall_seconds = progress.wall_seconds;
   measurement.step_seconds = result.step_seconds;
   if (result.ending == Ending::Done)
-    finish(candidate, *learner, outcome);
+    finish(candidate, *learner, observer, outcome);
   else
     put_stop(outcome.curve, progress.step, measurement);
 }

@@ -26,8 +26,8 @@ struct Candidate {
   Spec spec;
   Recipe recipe;
   Budget budget;
-  std::int64_t fixed_steps =
-      0;  // > 0: resolved before (resume, re-run); the budget is not resolved again
+  // > 0: resolved before (resume, re-run); the budget is not resolved again.
+  std::int64_t fixed_steps = 0;
   double fixed_ratio = std::numeric_limits<double>::quiet_NaN();  // step ratio, if measured then
   std::uint64_t seed = 0;
   std::optional<TimedBaseline> baseline;
@@ -38,6 +38,7 @@ struct Candidate {
   std::string checkpoint;
   double checkpoint_seconds = 300;
   std::string keep_weights;  // where a finished model is written; "" = nowhere
+  std::string directory;     // where an evaluator may leave files of its own
 };
 
 // How long an attempt will train.
@@ -54,6 +55,9 @@ class Observer {
   virtual void planned(const StepPlan&) {}
   // "" = go on; else why the trial is to end now as pruned.
   virtual std::string point(const CurvePoint& /*point*/, std::int64_t /*of_steps*/) { return ""; }
+  // Whether anybody wants the weights of a model that ended with this loss. Asked once, before they
+  // are written to `keep_weights`.
+  virtual bool wants_weights(double /*loss*/) { return true; }
   virtual bool stop() { return false; }  // true: checkpoint and come back with Ending::Stopped
 };
 

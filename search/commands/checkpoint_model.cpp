@@ -5,20 +5,43 @@
 #include <filesystem>
 
 #include "model/checkpoint.h"
+#include "search/results/store.h"
 
 namespace moebius {
 namespace {
+
+// Weights as the trial left them: the database knows the hash of the file, or, when it was made
+// under schema 1, the result hash that stands in its metadata.
+void check_hash(const std::string& path, const Artifact& artifact) {
+  const std::string hash = file_hash(path);
+  if (hash == artifact.hash) return;
+  const SafetensorsFile file(path);
+  const auto result = file.metadata().find("result_hash");
+  if (result != file.metadata().end() && result->second == artifact.hash) return;
+  throw Error(Exit::Storage,
+              fmt::format("{}: is not what trial {} left: its hash is {}, the database has {}",
+                          printable(path), artifact.number, hash, printable(artifact.hash)));
+}
 
 std::string kept_weights(const std::string& number, DbOptions& db) {
   const auto results = open_existing(db, OpenMode::ReadOnly);
   const StudyRow study = pick_study(*results, db);
   const History history = results->history(study.id);
   const Trial& trial = pick_trial(history, number);
+  const StudyFiles files = study_files(db.db, *results, study);
   std::vector<std::string> kept;
   for (const Artifact& artifact : results->artifacts(study.id)) {
     if (artifact.kind != "weights") continue;
-    if (artifact.number == trial.number) return artifact.path;
     kept.push_back(std::to_string(artifact.number));
+    if (artifact.number != trial.number) continue;
+    const std::string path = files.find(artifact);
+    if (path.empty())
+      throw Error(Exit::Storage,
+                  fmt::format("{}: is not there, nor anywhere beside the database; keep the folder "
+                              "of a study's files with it",
+                              printable(files.folder() + "/" + artifact.path)));
+    check_hash(path, artifact);
+    return path;
   }
   bad_input("CHECKPOINT", "the weights of this trial are not kept",
             kept.empty() ? "none in this study" : "trials " + join(kept, ", "), number);

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "search/commands/session.h"
 #include "search/exporters/exporter.h"
 #include "search/report/draw.h"
+#include "search/results/store.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 #include "space/judge.h"
@@ -28,7 +28,7 @@ struct Options {
 
 // "demo", or the first of demo-2, demo-3, .. that is free.
 std::string free_study_name(const std::string& db) {
-  if (!std::filesystem::exists(db)) return "demo";
+  if (!db_exists(db)) return "demo";
   const auto results = open_db(db, OpenMode::ReadOnly);
   for (std::int64_t i = 1;; ++i) {
     const std::string name = i == 1 ? "demo" : fmt::format("demo-{}", i);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "model/schedule.h"
+#include "search/results/store.h"
 #include "search/study/config.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
@@ -19,14 +20,6 @@ std::string study_names(const std::vector<StudyRow>& studies) {
   for (const StudyRow& study : studies) names.push_back(study.settings.name);
   if (names.size() > 10) names.resize(10);
   return join(names, ", ");
-}
-
-bool is_memory(const std::string& db) { return db.starts_with("memory:"); }
-
-std::string path_of(const std::string& db) {
-  for (const std::string prefix : {"sqlite:///", "sqlite:"})
-    if (db.starts_with(prefix)) return db.substr(prefix.size());
-  return db;
 }
 
 Json block_document(const std::string& file, Json& provenance) {
@@ -86,14 +79,10 @@ std::string flags(const DbOptions& options) {
   return text;
 }
 
-bool database_exists(const DbOptions& options) {
-  return is_memory(options.db) || std::filesystem::exists(path_of(options.db));
-}
-
 std::unique_ptr<ResultsDb> open_existing(const DbOptions& options, OpenMode mode) {
-  if (!database_exists(options))
+  if (!db_exists(options.db))
     bad_input("--db", "there is no database; make one with 'moebius search' or 'moebius demo'", "",
-              path_of(options.db));
+              printable(parse_db_url(options.db).place));
   return open_db(options.db, mode);
 }
 
@@ -121,12 +110,6 @@ const Trial& pick_trial(const History& history, const std::string& number) {
   const std::size_t count = history.trials().size();
   bad_input("TRIAL", "no such trial", count == 0 ? "none yet" : fmt::format("0..{}", count - 1),
             number);
-}
-
-std::string files_of(const DbOptions& options) {
-  if (is_memory(options.db)) return "";
-  std::filesystem::path path = std::filesystem::absolute(path_of(options.db));
-  return path.replace_extension(".files") / options.study;
 }
 
 void describe(Args& args, DataOptions& options) {

@@ -24,16 +24,12 @@ struct DbOptions {
 void describe(Args& args, DbOptions& options);
 // " --db r.db --study first": what the next command to type needs; the default is left out.
 std::string flags(const DbOptions& options);
-bool database_exists(const DbOptions& options);
 // Opens for reading and settles options.study: the one named, or the newest (said on stderr when
 // there are several). Error(BadInput) naming those there are.
 std::unique_ptr<ResultsDb> open_existing(const DbOptions& options, OpenMode mode);
 StudyRow pick_study(ResultsDb& db, DbOptions& options);
 // "12" -> trial 12. Error(BadInput).
 const Trial& pick_trial(const History& history, const std::string& number);
-// Directory for checkpoints and weights of a study: "/../runs/moebius.files/first", absolute, since
-// the database keeps paths in it; "" for memory.
-std::string files_of(const DbOptions& options);
 
 // --data, --tokenizer, --threads, --memory
 struct DataOptions {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "model/instruction_level.h"
+#include "search/results/store.h"
 #include "search/results/version.h"
 #include "search/study/stored.h"
 #include "space/base/log.h"
@@ -48,7 +49,7 @@ void say_data(StudyRequest& request, const DataOptions& data) {
 }
 
 std::optional<StudyConfig> known_study(const DbOptions& db) {
-  if (!database_exists(db)) return {};
+  if (!db_exists(db.db)) return {};
   const std::unique_ptr<ResultsDb> results = open_existing(db, OpenMode::ReadOnly);
   const std::optional<StudyRow> row = results->find_study(db.study);
   return row ? std::optional(stored_config(*results, *row, layer_types())) : std::nullopt;
@@ -56,11 +57,7 @@ std::optional<StudyConfig> known_study(const DbOptions& db) {
 
 }  // namespace
 
-EvaluatorOptions Session::resources() const {
-  EvaluatorOptions result = evaluator_options(data_, Recipe());
-  result.directory = files_of(db_);
-  return result;
-}
+EvaluatorOptions Session::resources() const { return evaluator_options(data_, Recipe()); }
 
 void Session::start(MadeStudy made, const Json& origin, bool service) {
   evaluator_ = std::move(made.evaluator);

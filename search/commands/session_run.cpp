@@ -7,6 +7,7 @@
 #include "search/commands/progress.h"
 #include "search/commands/session.h"
 #include "search/study/forecast.h"
+#include "search/study/weight_keeper.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 
@@ -47,7 +48,8 @@ int Session::run(const std::string& resume) {
   pool.workers = static_cast<int>(data_.workers);
   pool.threads_per_trial = static_cast<int>(data_.threads);
   pool.memory_limit = resources().memory_limit;
-  pool.checkpoints = files_of(db_);
+  WeightKeeper keeper(*results_, study_->row(), study_files(db_.db, *results_, study_->row()));
+  if (!keeper.files().none()) pool.keeper = &keeper;
   bool complete = false;
   {
     const History history = study_->history();

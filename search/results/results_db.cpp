@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "search/results/store.h"
 #include "space/space.h"
 
 namespace moebius {
@@ -34,17 +35,8 @@ const Registry<DbPlugin>& dbs() {
 }
 
 std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode) {
-  const std::string allowed = "a path, sqlite:///relative.db, sqlite:////absolute.db or memory:";
-  if (url.empty()) bad_input("--db", "no database named", allowed);
-  const std::size_t colon = url.find(':');
-  if (colon != std::string::npos) {
-    std::string place = url.substr(colon + 1);
-    const DbPlugin* plugin = dbs().find(url.substr(0, colon));
-    if (plugin && (place.rfind("//", 0) != 0 || place.rfind("///", 0) == 0))
-      return plugin->open(place.rfind("///", 0) == 0 ? place.substr(3) : place, mode);
-    if (place.rfind("//", 0) == 0) bad_input("--db", "no such database", allowed, printable(url));
-  }
-  return dbs().get("sqlite").open(url, mode);
+  const DbUrl parsed = parse_db_url(url);
+  return dbs().get(parsed.plugin).open(parsed.place, mode);
 }
 
 std::string random_id() {

@@ -68,6 +68,7 @@ struct DbPlugin {
   std::string help;
   // `place` is what follows "NAME:" in the URL.
   std::function<std::unique_ptr<ResultsDb>(const std::string& place, OpenMode mode)> open;
+  bool is_file = false;  // `place` is a path, and files of a study can lie beside it
 };
 const Registry<DbPlugin>& dbs();  // of dbs.def: sqlite, memory
 

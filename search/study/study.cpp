@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <mutex>
 #include <utility>
 
@@ -16,7 +15,6 @@
 namespace moebius {
 namespace {
 
-constexpr std::size_t kKeptWeights = 5;
 constexpr const char* kStepSeconds = "baseline_step_seconds";
 constexpr const char* kWallStepSeconds = "baseline_wall_step_seconds";
 constexpr const char* kService = "service";
@@ -293,28 +291,6 @@ void Study::tell(const Trial& given, const Outcome& outcome) {
     trial.state = final_state(trial.outcome->ending);
   }
   me.history.update(trial);
-}
-
-void Study::keep_weights(const Trial& trial, const std::string& path) {
-  const std::lock_guard lock(impl_->mutex);
-  Impl& me = *impl_;
-  const Trial* ended = me.history.find(trial.number);
-  std::error_code ignored;  // a file that is gone already is what is wanted
-  if (!std::filesystem::exists(path, ignored)) return;
-  if (ended->state != TrialState::Done) {
-    std::filesystem::remove(path, ignored);
-    return;
-  }
-  me.db.artifact(me.key(trial), "weights", path, ended->outcome->measurement.result_hash);
-  std::vector<Artifact> kept = me.db.artifacts(me.row.id);
-  std::erase_if(kept, [](const Artifact& artifact) { return artifact.kind != "weights"; });
-  std::sort(kept.begin(), kept.end(), [&](const Artifact& left, const Artifact& right) {
-    return ranks_before(*me.history.find(left.number), *me.history.find(right.number));
-  });
-  for (std::size_t i = kKeptWeights; i < kept.size(); ++i) {
-    std::filesystem::remove(kept[i].path, ignored);
-    me.db.artifact_gone({me.row.id, kept[i].number}, kept[i].kind);
-  }
 }
 
 std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, TrialRole role,

@@ -49,8 +49,6 @@ class Study {
   // Ends the attempt. Ending::Stopped releases it gracefully. Error(NotOwner) when the attempt is
   // not the current one any more.
   void tell(const Trial& trial, const Outcome& outcome);
-  // Weights of a finished trial: kept for the best five trials, the files of others are deleted.
-  void keep_weights(const Trial& trial, const std::string& path);
   // Adds trials by hand (enqueue = Search, Rerun, Noise, Control), `seeds` of each
   // spec: the first ones that this study has not trained it with, the study's own seed first.
   // Returns their numbers; an enqueued spec that is known gives the number it has.

@@ -10,7 +10,6 @@
 #include <condition_variable>
 #include <csignal>
 #include <exception>
-#include <filesystem>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -84,7 +83,7 @@ class Pool {
         memory_(trial_memory(options.memory_limit)) {}
 
   void run() {
-    make_directory();
+    if (options_.keeper != nullptr) options_.keeper->recover(study_.history());
     study_.prepare(evaluator_);
     // oneTBB counts the calling threads too; without this limit raised, an arena gets one thread.
     const auto threads =
@@ -113,6 +112,10 @@ class Pool {
       const std::int64_t before = std::exchange(last_step_, point.step);
       return pool_.study_.why_pruned(trial_, point, before, of_steps);
     }
+    bool wants_weights(double loss) override {
+      const WeightKeeper* keeper = pool_.options_.keeper;
+      return keeper != nullptr && keeper->wants(trial_.number, loss);
+    }
     bool stop() override { return pool_.stopping(); }
 
    private:
@@ -121,14 +124,6 @@ class Pool {
     const Trial& trial_;
     std::int64_t last_step_ = 0;  // of the point before
   };
-
-  void make_directory() const {
-    if (options_.checkpoints.empty()) return;
-    std::error_code error;
-    std::filesystem::create_directories(options_.checkpoints, error);
-    if (error)
-      throw Error(Exit::Storage, fmt::format("{}: {}", options_.checkpoints, error.message()));
-  }
 
   bool stopping() const { return stop_requested() || broken_.load(); }
 
@@ -166,10 +161,11 @@ class Pool {
   void run_trial(int worker, const Trial& trial) {
     const Outcome outcome = judge_or_release(worker, trial);
     study_.tell(trial, outcome);  // from here on it is stored: only now is anybody told
-    if (outcome.ending != Ending::Stopped && !options_.checkpoints.empty()) {
-      std::error_code ignored;  // most trials never left a checkpoint
-      std::filesystem::remove(file(trial, ".resume"), ignored);
-      study_.keep_weights(trial, file(trial, ".safetensors"));
+    if (outcome.ending != Ending::Stopped && options_.keeper != nullptr) {
+      Trial stored = trial;
+      stored.outcome = storable(outcome);
+      stored.state = final_state(stored.outcome->ending);
+      options_.keeper->ended(stored);
     }
     {
       const std::lock_guard lock(mutex_);
@@ -231,15 +227,13 @@ class Pool {
 
   Candidate candidate_of(const Trial& trial) const {
     Candidate candidate = study_.candidate(trial);
-    if (!options_.checkpoints.empty()) {
-      candidate.checkpoint = file(trial, ".resume");
-      candidate.keep_weights = file(trial, ".safetensors");
+    if (options_.keeper != nullptr) {
+      const StudyFiles& files = options_.keeper->files();
+      candidate.checkpoint = files.checkpoint(trial.number);
+      candidate.keep_weights = files.weights(trial.number);
+      candidate.directory = files.folder();
     }
     return candidate;
-  }
-
-  std::string file(const Trial& trial, const char* suffix) const {
-    return fmt::format("{}/t{:05}{}", options_.checkpoints, trial.number, suffix);
   }
 
   Study& study_;

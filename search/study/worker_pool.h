@@ -5,6 +5,7 @@
 
 #include "evaluator/evaluator.h"
 #include "search/study/study.h"
+#include "search/study/weight_keeper.h"
 
 namespace moebius {
 
@@ -20,9 +21,9 @@ class PoolObserver {
 struct PoolOptions {
   int workers = 1;
   int threads_per_trial = 1;
-  std::int64_t memory_limit =
-      0;  // bytes for all running trials together; 0 = 85 % of what is free at the start
-  std::string checkpoints;  // directory for stopped trials and the weights of the top 5
+  // Bytes for all running trials together; 0 = 85 % of what is free at the start.
+  std::int64_t memory_limit = 0;
+  WeightKeeper* keeper = nullptr;  // of the study's files; null: nothing is kept
 };
 
 // Bytes that all running trials together may take: `limit`, or where that is 0, PoolOptions' share

@@ -16,7 +16,6 @@ class CommandEvaluator : public ::testing::Test {
   std::unique_ptr<Evaluator> make(const std::string& command, double timeout = 60) const {
     EvaluatorOptions options = options_for("corpus-name");
     options.command = command;
-    options.directory = directory_.file("trials");
     options.timeout_seconds = timeout;
     return evaluators().get("command").make(options);
   }
@@ -29,6 +28,7 @@ class CommandEvaluator : public ::testing::Test {
     result.trial = 7;
     result.attempt = 2;
     result.seed = 11;
+    result.directory = directory_.file("trials");
     return result;
   }
 

@@ -189,20 +189,29 @@ TEST_F(PoolTest, OutcomesAreShownOnlyWhenTheyAreStored) {
 
 TEST_F(PoolTest, WeightsOfTheBestStayAndCheckpointsOfEndedTrialsGo) {
   const Folder folder;
-  pool.checkpoints = folder.file("files");
-  Study study = make(10);
-  evaluator.outcome = [](const Candidate& candidate) {
-    std::ofstream(candidate.checkpoint) << "half-way";
-    std::ofstream(candidate.keep_weights) << "weights";
-    Outcome outcome = FakeEvaluator::done(candidate);
-    if (candidate.trial == 5) outcome.ending = Ending::Diverged;
-    return outcome;
-  };
-  EXPECT_TRUE(run(study, 2));
-  const std::vector<Artifact> kept = db->artifacts(1);
-  EXPECT_EQ(kept.size(), 5U);
+  struct Writer : FakeEvaluator {
+    Outcome evaluate(const Candidate& candidate, const Prepared&, Observer& observer) override {
+      std::ofstream(candidate.checkpoint) << "half-way";
+      Outcome ended = done(candidate);
+      if (candidate.trial == 5) ended.ending = Ending::Diverged;
+      if (observer.wants_weights(ended.measurement.loss)) {
+        std::ofstream(candidate.keep_weights) << "weights";
+        ++written;
+      }
+      return ended;
+    }
+    std::atomic<int> written{0};
+  } writer;
+  Study study = make(20);
+  StudyRow row = study.row();
+  WeightKeeper keeper(*db, row, StudyFiles(folder.file("r.db"), row, false));
+  pool.keeper = &keeper;
+  pool.workers = 2;
+  EXPECT_TRUE(run_pool(study, writer, pool, observer));
+  EXPECT_EQ(db->artifacts(row.id).size(), 5U);
+  EXPECT_LT(writer.written, 20);  // not of a trial that would not be kept
   std::size_t files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(pool.checkpoints)) {
+  for (const auto& entry : std::filesystem::directory_iterator(keeper.files().folder())) {
     EXPECT_EQ(entry.path().extension(), ".safetensors");
     ++files;
   }
@@ -258,7 +267,7 @@ TEST(StopSignal, TheFirstStopsEveryTrialAndTakesNoAttempt) {
     Study study(study_config(space, 30), types(), *db);
     FakeEvaluator evaluator;
     PoolObserver silent;
-    EXPECT_TRUE(run_pool(study, evaluator, {2, 1, 0, ""}, silent));
+    EXPECT_TRUE(run_pool(study, evaluator, {.workers = 2}, silent));
     for (const Trial& trial : study.history().trials()) EXPECT_EQ(trial.attempt, 1);
   }
   unsetenv(kVariable);

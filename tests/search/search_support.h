@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "model/catalog.h"
+#include "search/study/stored.h"
 #include "search/study/study.h"
 #include "tests/support/folder.h"
 
@@ -56,6 +57,11 @@ inline StudyConfig study_config(const Space& space, std::int64_t trials,
   config.vocab = 256;
   config.baselines = space_baselines(space, types());
   return config;
+}
+
+inline StudySettings study_settings(const Space& space, std::int64_t trials,
+                                    const std::string& name = "first") {
+  return settings_of(study_config(space, trials, name), Json::object());
 }
 
 // A loss by the block and the seed, in no order of time: each evaluation sleeps a random while.

@@ -349,24 +349,5 @@ TEST_F(StudyTest, AskedTrialsOutliveTheirProcessButASearchTakesThemForLost) {
             Exit::NotOwner);
 }
 
-TEST_F(StudyTest, OnlyTheFiveBestWeightsAreKept) {
-  const Folder folder;
-  Study study = make(study_config(space, 12));
-  bool wait = false;
-  while (const std::optional<Trial> trial = study.ask(wait)) {
-    study.tell(*trial, FakeEvaluator::done(study.candidate(*trial)));
-    const std::string path = folder.file("t" + std::to_string(trial->number));
-    std::fclose(std::fopen(path.c_str(), "w"));
-    study.keep_weights(*trial, path);
-  }
-  std::vector<Trial> best = study.history().trials();
-  std::sort(best.begin(), best.end(), ranks_before);
-  std::vector<std::string> expected;
-  for (std::size_t i = 0; i < 5; ++i) expected.push_back("t" + std::to_string(best[i].number));
-  std::sort(expected.begin(), expected.end());
-  EXPECT_EQ(folder.list(), expected);
-  EXPECT_EQ(db->artifacts(study.row().id).size(), 5U);
-}
-
 }  // namespace
 }  // namespace moebius

@@ -38,6 +38,8 @@ SELECT t.study, t.number, kind, path, hash, gone
 FROM artifact_1 a JOIN trial_1 t ON t.id = a.trial;
 
 INSERT INTO note (study, key, value) SELECT study, key, value FROM note_1;
+-- The files of these studies lie where schema 1 put them (search/results/store.h).
+INSERT INTO note (study, key, value) SELECT id, 'schema', '1' FROM study_1;
 
 DROP TABLE note_1;
 DROP TABLE artifact_1;

@@ -310,7 +310,8 @@ DbPlugin dbs_sqlite() {
   return {"one file, the default; sqlite:///FILE or a bare path",
           [](const std::string& place, OpenMode mode) {
             return std::make_unique<SqliteDb>(place, mode);
-          }};
+          },
+          true};
 }
 
 }  // namespace moebius
