@@ -71,7 +71,8 @@ DbUrl parse_db_url(const std::string& url) {
 
 bool db_exists(const std::string& url) {
   const DbUrl parsed = parse_db_url(url);
-  return !parsed.is_file || is_there(parsed.place);
+  std::error_code none;
+  return !parsed.is_file || (fs::file_size(parsed.place, none) > 0 && !none);
 }
 
 StudyFiles::StudyFiles(const std::string& database, const StudyRow& study, bool schema_1)

@@ -16,7 +16,8 @@ struct DbUrl {
 // "sqlite:///rel.db", "sqlite:////abs.db", "memory:", or a path. Error(BadInput) for a database
 // that there is not, and for a path that can be no file.
 DbUrl parse_db_url(const std::string& url);
-// Whether there is anything to read. A database that is no file is always there.
+// Whether there is anything to read. A database that is no file is always there; an empty file, as
+// a full disk leaves one behind, is not.
 bool db_exists(const std::string& url);
 
 // The folder of a study's files: checkpoints of trials that were stopped, weights of the best, and

@@ -43,8 +43,10 @@ TEST(DbUrl, ThatCanBeNoDatabaseIsRefused) {
 
 TEST(DbUrl, ExistsWhereItsFileDoes) {
   const Folder folder;
-  const std::string path = folder.write("r.db", "");
+  const std::string path = folder.write("r.db", "SQLite format 3");
   EXPECT_TRUE(db_exists(path));
+  EXPECT_FALSE(db_exists(folder.write("empty.db", "")));
+  EXPECT_FALSE(db_exists(folder.path()));
   EXPECT_TRUE(db_exists("sqlite:///" + path));
   EXPECT_TRUE(db_exists("memory:"));
   EXPECT_FALSE(db_exists("sqlite:///" + folder.file("no.db")));
