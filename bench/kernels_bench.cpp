@@ -15,6 +15,11 @@
 namespace moebius {
 namespace {
 
+const Catalog& catalog() {
+  static const Catalog all;
+  return all;
+}
+
 struct Sizes {
   const char* name;
   std::int64_t tokens, seq, width, hidden, experts, heads, head_dim, vocab;
@@ -253,7 +258,7 @@ void measure(benchmark::State& state, const BackendPlugin& plugin, const Sizes& 
 const bool registered = [] {
   for (const Kernel& kernel : kernels())
     for (const Sizes& sizes : kSizes)
-      for (const auto& [name, plugin] : builtin_catalog().backends) {
+      for (const auto& [name, plugin] : catalog().backends) {
         const BackendAttributes& its = plugin.attributes;
         if (!its.computes || (its.definition && !sizes.naive)) continue;
         for (const int threads : {1, 2}) {

@@ -16,8 +16,13 @@
 namespace moebius {
 namespace {
 
+const Catalog& catalog() {
+  static const Catalog all;
+  return all;
+}
+
 Recipe bench_recipe(const Scale& row) {
-  Recipe recipe = load_space("brainformer-nano", builtin_catalog().types).recipe();
+  Recipe recipe = load_space("brainformer-nano", catalog().types).recipe();
   recipe.batch = recipe.micro_batch = row.batch;
   recipe.seq = row.seq;
   return recipe;
@@ -26,7 +31,7 @@ Recipe bench_recipe(const Scale& row) {
 // One train step of `spec` again and again on random bytes.
 void train_steps(benchmark::State& state, const Spec& spec, const Recipe& recipe) {
   const std::int64_t vocab = 256;
-  Learner learner(spec, recipe, vocab, {}, builtin_catalog());
+  Learner learner(spec, recipe, vocab, {}, catalog());
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(recipe.tokens())),
       targets(tokens.size());
   Rng rng(1);
@@ -38,7 +43,7 @@ void train_steps(benchmark::State& state, const Spec& spec, const Recipe& recipe
     benchmark::DoNotOptimize(result.loss);
   }
   const double steps = static_cast<double>(state.iterations());
-  const double flops = cost(spec, builtin_catalog().types, recipe, vocab).step_flops;
+  const double flops = cost(spec, catalog().types, recipe, vocab).step_flops;
   state.counters["tokens/s"] =
       benchmark::Counter(steps * static_cast<double>(recipe.tokens()), benchmark::Counter::kIsRate);
   state.counters["FLOP/s"] = benchmark::Counter(steps * flops, benchmark::Counter::kIsRate);
@@ -46,7 +51,7 @@ void train_steps(benchmark::State& state, const Spec& spec, const Recipe& recipe
 
 // A model of one sub-layer of each type, taken from the block where the type first appears.
 void register_layers(const Scale& row) {
-  const LayerTypes& types = builtin_catalog().types;
+  const LayerTypes& types = catalog().types;
   for (const auto& [type, plugin] : types) {
     for (const std::string block : {"glam", "glam-ec", "switch"}) {
       Spec spec = baseline(block, row, types);
@@ -68,7 +73,7 @@ const bool registered = [] {
     for (const std::string& block : baseline_blocks())
       benchmark::RegisterBenchmark(
           ("step/" + block + "-" + row.name).c_str(), [block, row](benchmark::State& state) {
-            train_steps(state, baseline(block, row, builtin_catalog().types), bench_recipe(row));
+            train_steps(state, baseline(block, row, catalog().types), bench_recipe(row));
           });
   }
   return true;

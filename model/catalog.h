@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+
 #include "model/backend.h"
 #include "model/gating.h"
 #include "model/layer.h"
@@ -7,19 +9,19 @@
 
 namespace moebius {
 
-// Every plug-in that models are built from. main makes one and hands it down; nothing registers
-// itself.
+// Every plug-in that models are built from. A program makes one and hands it down; nothing
+// registers itself, and no layer reaches another catalog than the one it was made with.
 struct Catalog {
+  // The plug-ins of the .def lists. `more` may add others, before the sub-layer types are made.
+  explicit Catalog(const std::function<void(Catalog&)>& more = {});
+  Catalog(const Catalog&) = delete;  // types and layers refer to it
+  Catalog& operator=(const Catalog&) = delete;
+
   Registry<BackendPlugin> backends{"back-end"};
   Registry<LayerPlugin> layers{"sub-layer type"};
   Registry<GatingPlugin> gatings{"gating"};
   Registry<OptimizerPlugin> optimizers{"optimizer"};
   LayerTypes types{"sub-layer type"};  // what space/ needs of `layers`
 };
-
-// The plug-ins of the .def lists, one immutable instance.
-const Catalog& builtin_catalog();
-// Its gatings alone, complete before the layers are: the moe layer offers them as choices.
-const Registry<GatingPlugin>& builtin_gatings();
 
 }  // namespace moebius

@@ -22,9 +22,10 @@ struct Step {
   Arena& arena;
   TokenShape shape;  // B, S of the micro-batch, D
   Mode mode = Mode::Train;
-  View statistics = {};   // [1, 4] f64, see Backend::router_losses
-  double aux = 0, z = 0;  // gradient weights of the router losses: recipe weight / (MoE sub-layers
-                          // * micro-batches)
+  View statistics = {};  // [1, 4] f64, see Backend::router_losses
+  // Gradient weights of the router losses: recipe weight / (routers * micro-batches).
+  double aux = 0, z = 0;
+  View tokens = {};  // [T, 1] i32, the ids of the micro-batch
   bool training() const { return mode == Mode::Train; }
 
   // A buffer that backward needs: saved when training, else scratch of the enclosing scope.
@@ -57,6 +58,8 @@ class Layer {
   // Writes dh (=), accumulates parameter gradients. `context` and `h` are those of the matching
   // forward.
   virtual void backward(Step& step, const void* context, View h, View dy, View dh) const = 0;
+  // Called once after the optimizer's step, whatever the number of micro-batches.
+  virtual void end_step(Backend&) const {}
 };
 
 // What a layer is made from.
@@ -66,9 +69,13 @@ struct LayerSite {
   double residual_scale = 1;  // 1/sqrt(2 * sub-layers): factor on the init of its output projection
 };
 
+struct Catalog;  // model/catalog.h
+// Both functions may keep the catalog: it outlives types and layers.
 struct LayerPlugin {
-  LayerType type;
-  std::function<std::unique_ptr<Layer>(const Fields&, const LayerSite&, Params&)> make;
+  // What space/ must know of the sub-layer type. The catalog's gatings are complete.
+  std::function<LayerType(const Catalog&)> type;
+  std::function<std::unique_ptr<Layer>(const Fields&, const LayerSite&, Params&, const Catalog&)>
+      make;
 };
 
 }  // namespace moebius

@@ -18,6 +18,7 @@ namespace moebius {
 namespace {
 
 constexpr const char* kFormat = "moebius.checkpoint/1";
+constexpr std::size_t kDropped = 3;  // of the statistics
 
 // Of a step, by slot.
 std::vector<int> expected_contributions(const MemoryPlan& plan, const Recipe& recipe) {
@@ -46,6 +47,7 @@ struct Learner::Impl {
   StepResult accumulate(std::span<const std::int32_t> tokens,
                         std::span<const std::int32_t> targets);
   double gradient_norm();
+  std::array<double, 4> read_statistics();  // see RoutingKernels::router_losses
   UpdateRate rate_of(Weight weight, std::int64_t t, double rate) const;
   void update(const Trained& it, const UpdateRate& rate, double norm);
   Weight find(const std::string& slot) const;
@@ -75,7 +77,7 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
       recipe(recipe_in),
       memory(Learner::plan(spec, recipe, vocab, options, catalog)),
       shape(micro_shape(spec, recipe)),
-      lr(recipe.lr.at(family(spec, catalog.types))),
+      lr(recipe.rate(rate_group(spec, catalog.types))),
       backend(catalog.backends.get(options.backend).make(options.backend_options)),
       optimizer(catalog.optimizers.get(recipe.optimizer).make()),
       model(spec, shape, vocab, catalog, params),
@@ -107,9 +109,9 @@ std::byte* Learner::Impl::take(std::int64_t bytes) {
   return base;
 }
 
-// MoE sub-layers * micro-batches of a step: what router losses are means over.
+// Routers * micro-batches of a step: what router losses are means over.
 double Learner::Impl::routers() const {
-  return static_cast<double>(std::max<std::int64_t>(1, model.moe_sublayers()) * recipe.batch /
+  return static_cast<double>(std::max<std::int64_t>(1, model.routers()) * recipe.batch /
                              recipe.micro_batch);
 }
 
@@ -153,14 +155,19 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
     for (const double value : losses) loss += value;
   }
   gradients.end();
-  std::array<double, 4> statistics;
-  backend->memory.read(buffers.statistics, statistics.data());
+  const std::array<double, 4> statistics = read_statistics();
   return {.loss = loss * loss_scale,
           .gradient_norm = gradient_norm(),
           .aux = statistics[0] / routers(),
           .z = statistics[1] / routers(),
           .kept = statistics[2],
-          .dropped = statistics[3]};
+          .dropped = statistics[kDropped]};
+}
+
+std::array<double, 4> Learner::Impl::read_statistics() {
+  std::array<double, 4> statistics;
+  backend->memory.read(buffers.statistics, statistics.data());
+  return statistics;
 }
 
 // Over all gradients; those that the backward pass used up are in norm2 already.
@@ -229,6 +236,7 @@ StepResult Learner::train(std::span<const std::int32_t> tokens,
   for (const Impl::Trained& it : m.trained)
     if (m.params.has_gradient(it.weight))
       m.update(it, m.rate_of(it.weight, t + 1, rate), result.gradient_norm);
+  m.model.end_step(*m.backend);
   m.backend->memory.weights_changed();
   return result;
 }
@@ -249,6 +257,7 @@ std::vector<double> Learner::evaluate(std::span<const std::int32_t> tokens,
       "[learner] evaluation takes whole micro-batches of {} tokens, not {} with {} targets", rows,
       tokens.size(), targets.size());
   Step step = m.step(mode);
+  m.backend->memory.fill(m.buffers.statistics, 0);
   std::vector<double> losses;
   losses.reserve(tokens.size());
   for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
@@ -272,9 +281,12 @@ std::vector<double> Learner::logits(std::span<const std::int32_t> tokens, Mode m
   }
   m.upload(m.buffers.batch.token, tokens);
   Step step = m.step(mode);
+  m.backend->memory.fill(m.buffers.statistics, 0);
   m.model.logits(step, m.buffers.batch.token, m.logits);
   return read_numbers(m.backend->memory, m.logits);
 }
+
+double Learner::dropped() const { return impl_->read_statistics()[kDropped]; }
 
 std::vector<double> Learner::read_value(const std::string& slot) const {
   return read_numbers(impl_->backend->memory, impl_->params.value(impl_->find(slot)));

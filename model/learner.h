@@ -33,10 +33,9 @@ struct LearnerOptions {
 struct StepResult {
   double loss = 0;           // mean over the step's tokens, nats; no auxiliary loss in it
   double gradient_norm = 0;  // before clipping
-  double aux =
-      0;  // load-balance loss, mean over MoE sub-layers and micro-batches (0 without token choice)
+  double aux = 0;            // load-balance loss, mean over routers and micro-batches
   double z = 0;
-  double kept = 0, dropped = 0;  // (token, expert) pairs, summed over MoE sub-layers
+  double kept = 0, dropped = 0;  // (token, expert) pairs, summed over routers
 };
 
 // A model in training: parameters, optimizer state, arena and back-end of one trial. Knows nothing
@@ -67,6 +66,8 @@ class Learner {
   // Logits [T, V] of one micro-batch; Mode::Causal, or Mode::Native: the training routing without
   // following it.
   std::vector<double> logits(std::span<const std::int32_t> tokens, Mode mode);
+  // (token, expert) pairs that the last evaluate() or logits() dropped for want of slots.
+  double dropped() const;
 
   std::vector<double> read_value(const std::string& slot) const;
   std::vector<double> read_gradient(const std::string& slot) const;

@@ -16,8 +16,7 @@ void check_inputs(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
   cost(spec, catalog.types, recipe, vocab);  // bounds the parameters, so that no size overflows
   catalog.optimizers.get(recipe.optimizer);
   schedule(recipe, 0, 1);  // names the known ones when it is none of them
-  const std::string kind = family(spec, catalog.types);
-  if (recipe.lr.count(kind) == 0) bad_input("recipe:/lr/" + kind, "no learning rate");
+  recipe.rate(rate_group(spec, catalog.types));
 }
 
 const char* precision_of(Dtype operand) {

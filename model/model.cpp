@@ -8,15 +8,6 @@ namespace {
 
 constexpr double kEmbeddingStddev = 0.02;
 
-// Learned positions are one table for the model: any sub-layer may ask for them.
-bool learned_positions(const Spec& spec) {
-  for (const SubLayer& sublayer : spec.sublayers) {
-    const auto position = sublayer.fields.find("position");
-    if (position != sublayer.fields.end() && position->second == Value("learned")) return true;
-  }
-  return false;
-}
-
 Weight declare_gain(Params& params, const std::string& name, std::int64_t width) {
   return params.declare(
       {.name = name, .rows = 1, .cols = width, .role = Role::Vector, .init = Init::constant(1)});
@@ -54,7 +45,7 @@ Model::Model(const Spec& spec, const TokenShape& shape, std::int64_t vocab, cons
     : spec_(spec), vocab_(vocab) {
   const std::int64_t width = spec.d_model;
   table_ = declare_table(params, "embedding.table", vocab, width);
-  if (learned_positions(spec))
+  if (learns_positions(spec, catalog.types))
     positions_ = declare_table(params, "embedding.positions", shape.seq, width);
   const double residual_scale = 1 / std::sqrt(2 * static_cast<double>(spec.depth()));
   for (std::int64_t stack = 0; stack < spec.stacks; ++stack) {
@@ -64,10 +55,10 @@ Model::Model(const Spec& spec, const TokenShape& shape, std::int64_t vocab, cons
       const std::string name = fmt::format("stack.{}.sublayer.{}", stack, j);
       Site site;
       site.gain = declare_gain(params, name + ".norm.gain", width);
-      site.layer =
-          plugin.make(sublayer.fields, {name + "." + sublayer.type, width, residual_scale}, params);
+      site.layer = plugin.make(sublayer.fields, {name + "." + sublayer.type, width, residual_scale},
+                               params, catalog);
       sites_.push_back(std::move(site));
-      moe_sublayers_ += plugin.type.family(sublayer.fields).empty() ? 0 : 1;
+      routers_ += catalog.types.get(sublayer.type).routes ? 1 : 0;
     }
   }
   final_gain_ = declare_gain(params, "final.gain", width);
@@ -83,6 +74,7 @@ Model::Normed Model::norm(Step& step, View x, View residual, Weight gain) {
 }
 
 Model::Normed Model::forward(Step& step, View token, const Saved** last) const {
+  step.tokens = token;
   const std::int64_t rows = step.shape.tokens(), width = spec_.d_model;
   View x = step.arena.save(step.backend.dtype(), rows, width);
   step.backend.elementwise.embed(token, step.shape.seq, table_, positions_, x);
@@ -130,6 +122,10 @@ void Model::run(Step& step, const TokenBatch& batch, double loss_scale, View los
                                           first ? View{} : rounded);
   }
   backend.elementwise.embed_backward(batch.token, step.shape.seq, dx, table_, positions_);
+}
+
+void Model::end_step(Backend& backend) const {
+  for (const Site& site : sites_) site.layer->end_step(backend);
 }
 
 void Model::logits(Step& step, View token, View logits) const {

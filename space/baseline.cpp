@@ -34,9 +34,10 @@ std::vector<std::string> blocks(bool scaled) {
   return result;
 }
 
-bool declares(const LayerType& type, const std::string& name) {
-  return std::any_of(type.fields.begin(), type.fields.end(),
-                     [&](const Field& field) { return field.name == name; });
+// Whether a published size may replace what a scale makes of the field.
+bool is_size(const Field& field) {
+  return field.scaling == Scaling::Width || field.scaling == Scaling::Heads ||
+         field.scaling == Scaling::HeadWidth;
 }
 
 // Turns a block of ratios into the JSON of a spec at one scale.
@@ -54,9 +55,9 @@ class Resolver {
     reader.text("source");
     read_published(reader);
     const double ratio = reader.number("d_model", 1.0 / kMostRatio, kMostRatio);
-    width_ = published("d_model",
-                       rounded_width(ratio * static_cast<double>(scale_.d_model), kWidthStep));
-    head_dim_ = published("head_dim", scale_.head_dim);
+    const Field d_model = d_model_field();
+    width_ = std::get<std::int64_t>(
+        published(d_model, ratio * static_cast<double>(scale_.d_model), kWidthStep));
     Json sublayers = Json::array();
     for (Reader sublayer : reader.array("sublayers"))
       sublayers.push_back(resolve_sublayer(sublayer));
@@ -76,22 +77,34 @@ class Resolver {
     if (!reader.has("published")) return;
     Reader rows = reader.object("published");
     const std::vector<Scale> table = scales();
+    std::map<std::string, Field> sizes_known = {{d_model_field().name, d_model_field()}};
+    for (const auto& [name, type] : types_)
+      for (const Field& field : type.fields)
+        if (is_size(field)) sizes_known.emplace(field.name, field);
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : sizes_known) names.push_back(name);
     for (const std::string& row : rows.keys()) {
       if (std::none_of(table.begin(), table.end(), [&](const Scale& s) { return s.name == row; }))
         rows.problem_at(row, "unknown scale");
       Reader sizes = rows.object(row);
       for (const std::string& field : sizes.keys()) {
-        if (!is_width(field) && field != "heads" && field != "head_dim")
-          sizes.problem_at(field, "unknown size", "d_*, heads, head_dim");
-        const std::int64_t size = sizes.integer(field, 1, 1 << 24);
+        const auto known = sizes_known.find(field);
+        if (known == sizes_known.end()) {
+          sizes.problem_at(field, "unknown size", join(names, ", "));
+          continue;
+        }
+        const Value size = read_value(sizes.at(field), known->second);
         if (row == scale_.name) published_[field] = size;
       }
     }
   }
 
-  std::int64_t published(const std::string& field, std::int64_t otherwise) const {
-    const auto found = published_.find(field);
-    return found == published_.end() ? otherwise : found->second;
+  // The published size, else `size` in whole steps, or as it is in a field of reals.
+  Value published(const Field& field, double size, std::int64_t step) const {
+    if (const auto found = published_.find(field.name); found != published_.end())
+      return found->second;
+    if (field.kind == Field::Kind::Number) return size;
+    return rounded_width(size, step);
   }
 
   Json resolve_sublayer(Reader& reader) const {
@@ -99,20 +112,26 @@ class Resolver {
     const LayerType* type = types_.find(reader.choice("type", types_.names()));
     if (type == nullptr) return result;
     const double width = static_cast<double>(width_);
-    for (const std::string& field : reader.keys()) {
-      if (field == "heads") {
-        const double ratio = reader.number(field, 1.0 / kMostRatio, kMostRatio);
-        const auto heads = std::llround(ratio * width / static_cast<double>(head_dim_));
-        result[field] = published(field, std::max<std::int64_t>(1, heads));
-      } else if (is_width(field)) {
-        const double ratio = reader.number(field, 1.0 / kMostRatio, kMostRatio);
-        result[field] = published(field, rounded_width(ratio * width, kWidthStep));
+    double head_width = static_cast<double>(scale_.head_dim);
+    for (const Field& field : type->fields)
+      if (field.scaling == Scaling::HeadWidth) {
+        const Value value = published(field, head_width, 1);
+        result[field.name] = to_json(value);
+        head_width = number({{field.name, value}}, field.name);
+      }
+    for (const Field& field : type->fields) {
+      const bool given = reader.has(field.name);
+      if (field.scaling == Scaling::Experts) result[field.name] = scale_.experts;
+      if (field.scaling == Scaling::Experts || field.scaling == Scaling::HeadWidth) {
+        if (given) reader.problem_at(field.name, "is set by the scale");
+      } else if (given && is_size(field)) {
+        const double ratio = reader.number(field.name, 1.0 / kMostRatio, kMostRatio);
+        const bool heads = field.scaling == Scaling::Heads;
+        const Value size = heads ? published(field, ratio * width / head_width, 1)
+                                 : published(field, ratio * width, kWidthStep);
+        result[field.name] = to_json(size);
       }
     }
-    for (const char* field : {"head_dim", "experts"})
-      if (reader.has(field)) reader.problem_at(field, "is set by the scale");
-    if (declares(*type, "head_dim")) result["head_dim"] = head_dim_;
-    if (declares(*type, "experts")) result["experts"] = scale_.experts;
     return result;
   }
 
@@ -120,8 +139,8 @@ class Resolver {
   const std::string& file_;
   const Scale& scale_;
   const LayerTypes& types_;
-  std::map<std::string, std::int64_t> published_;
-  std::int64_t width_ = 0, head_dim_ = 0;
+  std::map<std::string, Value> published_;
+  std::int64_t width_ = 0;
 };
 
 }  // namespace

@@ -78,15 +78,8 @@ Pass pass(const TokenShape& shape, std::int64_t touched, std::int64_t parameters
           .parameters = parameters};
 }
 
-bool learns_positions(const Spec& spec) {
-  return std::any_of(spec.sublayers.begin(), spec.sublayers.end(), [](const SubLayer& sublayer) {
-    const auto found = sublayer.fields.find("position");
-    return found != sublayer.fields.end() && found->second == Value("learned");
-  });
-}
-
-Operation embedding(const Spec& spec, const TokenShape& shape) {
-  return pass(shape, 2, learns_positions(spec) ? times(shape.seq, spec.d_model) : 0);
+Operation embedding(const Spec& spec, const LayerTypes& types, const TokenShape& shape) {
+  return pass(shape, 2, learns_positions(spec, types) ? times(shape.seq, spec.d_model) : 0);
 }
 
 // One block: a norm before and a residual after every sub-layer (x read twice, f's result read,
@@ -126,7 +119,7 @@ TokenShape with_width(TokenShape shape, const Spec& spec) {
 std::vector<Operation> operations(const Spec& spec, const LayerTypes& types,
                                   const TokenShape& micro_batch, std::int64_t vocab) {
   const TokenShape shape = with_width(micro_batch, spec);
-  std::vector<Operation> result = {embedding(spec, shape)};
+  std::vector<Operation> result = {embedding(spec, types, shape)};
   const std::vector<Operation> repeated = block(spec, types, shape);
   for (std::int64_t i = 0; i < spec.stacks; ++i)
     result.insert(result.end(), repeated.begin(), repeated.end());
@@ -144,7 +137,7 @@ double active_flops(const Spec& spec, const LayerTypes& types, const TokenShape&
 Cost cost(const Spec& spec, const LayerTypes& types, const Recipe& recipe, std::int64_t vocab) {
   const TokenShape shape{recipe.micro_batch, recipe.seq, spec.d_model};
   const Fold body = fold_body(spec, types, shape);
-  const Fold ends = fold({embedding(spec, shape), head(spec, shape, vocab)}, shape.tokens());
+  const Fold ends = fold({embedding(spec, types, shape), head(spec, shape, vocab)}, shape.tokens());
   const double tokens = static_cast<double>(shape.tokens());
   const double micro_batches = static_cast<double>(recipe.batch / recipe.micro_batch);
 
@@ -175,13 +168,13 @@ std::string why_illegal(const Spec& spec, const LayerTypes& types, const Recipe&
   // A group that spans sequences would be another one in a part of the batch.
   for (std::size_t i = 0; i < spec.sublayers.size(); ++i) {
     const Fields& fields = spec.sublayers[i].fields;
-    const auto group = fields.find("group");
-    if (group == fields.end()) continue;
-    if (group->second == Value("position") || group->second == Value("batch"))
+    const LayerType& type = types.get(spec.sublayers[i].type);
+    const std::string field = type.needs_whole_batch ? type.needs_whole_batch(fields) : "";
+    if (!field.empty())
       return fmt::format(
-          "/sublayers/{}/group: {} needs the whole batch at once; allowed: "
+          "/sublayers/{}/{}: {} needs the whole batch at once; allowed: "
           "micro_batch {}; got: {}",
-          i, value_text(group->second), recipe.batch, recipe.micro_batch);
+          i, field, value_text(fields.at(field)), recipe.batch, recipe.micro_batch);
   }
   return "";
 }

@@ -67,12 +67,12 @@ std::string Judge::why_refused(const Spec& spec) const {
   if (std::string why = why_illegal(spec); !why.empty()) return why;
   if (std::string why = moebius::why_illegal(spec, types_, rules_); !why.empty()) return why;
 
-  // Without attention no token sees another: fast, but never more than a bigram model.
+  // A block whose tokens do not see one another is fast, but never more than a bigram model.
   const auto& names = space_.type_names();
-  const bool may_attend = std::find(names.begin(), names.end(), "attn") != names.end();
-  if (may_attend && std::none_of(spec.sublayers.begin(), spec.sublayers.end(),
-                                 [](const SubLayer& each) { return each.type == "attn"; }))
-    return "no attention sub-layer";
+  const bool may_mix = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return types_.get(name).mixes_tokens;
+  });
+  if (may_mix && !mixes_tokens(spec, types_)) return "no sub-layer mixes tokens";
 
   try {
     const Cost candidate = cost(spec);

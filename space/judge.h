@@ -18,9 +18,9 @@ class Judge {
 
   // "" or why the block cannot be trained under the recipe.
   std::string why_illegal(const Spec& spec) const;
-  // "" or why the block may not be a search trial, with both numbers: illegal, without attention
-  // (where the space has it), or out of the bounds of a constraint. A step-time constraint is not
-  // judged here but by a measurement.
+  // "" or why the block may not be a search trial, with both numbers: illegal, of tokens that do
+  // not mix (where the space has a type that mixes them), or out of the bounds of a constraint. A
+  // step-time constraint is not judged here but by a measurement.
   std::string why_refused(const Spec& spec) const;
   // The greatest step time over the baseline's that the space allows, if it says so.
   std::optional<double> max_step_ratio() const;

@@ -1,10 +1,14 @@
 #include "space/layer_type.h"
 
+#include <array>
+
 #include "space/base/check.h"
 #include "space/base/units.h"
 
 namespace moebius {
 namespace {
+
+constexpr std::array<const char*, 3> kCausalities = {"yes", "drops", "selection"};
 
 const Value& find(const Fields& fields, const std::string& name) {
   const auto found = fields.find(name);
@@ -47,14 +51,26 @@ Value normal_value(const Field& field, const Value& value) {
 }
 
 std::string causality_text(Causality causality) {
-  switch (causality) {
-    case Causality::Yes:
-      return "yes";
-    case Causality::Drops:
-      return "drops";
-    case Causality::Selection:
-      return "selection";
-  }
-  MOEBIUS_CHECK(false, "[causality] value {}", static_cast<int>(causality));
+  return kCausalities.at(static_cast<std::size_t>(causality));
 }
+
+std::optional<Causality> parse_causality(const std::string& word) {
+  for (std::size_t i = 0; i < kCausalities.size(); ++i)
+    if (word == kCausalities[i]) return static_cast<Causality>(i);
+  return std::nullopt;
+}
+
+const Field* find_field(const LayerType& type, const std::string& name) {
+  for (const Field& field : type.fields)
+    if (field.name == name) return &field;
+  return nullptr;
+}
+
+std::set<std::string> rate_groups(const LayerTypes& types) {
+  std::set<std::string> names = {kDefaultRates};
+  for (const auto& [name, type] : types)
+    names.insert(type.rate_groups.begin(), type.rate_groups.end());
+  return names;
+}
+
 }  // namespace moebius

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "space/base/check.h"
+#include "space/base/text.h"
 
 namespace moebius {
 namespace {
@@ -24,22 +25,41 @@ struct ReadField {
     value = reader.text(field.key, value);
     if (value.empty() && reader.has(field.key)) reader.problem_at(field.key, "must not be empty");
   }
-  // One rate for every family, or an object with a rate for each.
+  // One rate, or an object with a rate for each group.
   void operator()(const RecipeField& field, std::map<std::string, double>& rates) const {
     if (!reader.has(field.key)) return reader.note(field.key);
     const Reader at = reader.at(field.key);
     if (!at.value().is_object()) {
-      const double rate = at.as_number(field.low, field.high);
-      for (auto& entry : rates) entry.second = rate;
+      rates = {{kDefaultRates, at.as_number(field.low, field.high)}};
       return;
     }
-    Reader families = at;
-    for (auto& [family, rate] : rates) rate = families.number(family, field.low, field.high);
-    families.finish();
+    Reader groups = at;
+    rates.clear();
+    for (const std::string& group : groups.keys())
+      rates[group] = groups.number(group, field.low, field.high);
   }
 };
 
+// Every declared group gets a rate, the default group's where it is left out.
+void complete_rates(Reader reader, const LayerTypes& types, std::map<std::string, double>& lr) {
+  const std::set<std::string> declared = rate_groups(types);
+  const std::vector<std::string> names(declared.begin(), declared.end());
+  for (const auto& [group, unused] : lr)
+    if (!declared.contains(group))
+      reader.at("lr").problem_at(group, unknown_name("unknown key", group, names),
+                                 join(names, ", "));
+  if (!lr.contains(kDefaultRates))
+    return reader.at("lr").problem(fmt::format("missing key \"{}\"", kDefaultRates));
+  for (const std::string& group : declared) lr.emplace(group, lr.at(kDefaultRates));
+}
+
 }  // namespace
+
+double Recipe::rate(const std::string& group) const {
+  for (const std::string& name : {group, std::string(kDefaultRates)})
+    if (const auto found = lr.find(name); found != lr.end()) return found->second;
+  bad_input("recipe:/lr/" + group, "no learning rate");
+}
 
 Json to_json(const Recipe& recipe) {
   Json result;
@@ -94,6 +114,18 @@ Recipe changed(const Recipe& recipe, const Fields& given) {
   result = read_recipe(Reader(document, "", problems));
   problems.raise();
   return result;
+}
+
+Recipe read_recipe(Reader reader, const LayerTypes& types) {
+  Recipe recipe = read_recipe(reader);
+  complete_rates(reader, types, recipe.lr);
+  return recipe;
+}
+
+Recipe default_recipe(const LayerTypes& types) {
+  const Json empty = Json::object();
+  Problems problems("recipe");
+  return read_recipe(Reader(empty, "", problems), types);
 }
 
 }  // namespace moebius

@@ -17,10 +17,9 @@ struct Recipe {
   std::int64_t seq = 64;         // S
   std::int64_t micro_batch = 8;  // sequences per forward/backward; divides batch
   std::string optimizer = "adamw";
-  // Learning rate by family of the block ("dense", "token_choice", "expert_choice"); JSON: one
-  // number, or an object.
-  std::map<std::string, double> lr = {
-      {"dense", 1e-3}, {"token_choice", 1e-3}, {"expert_choice", 1e-3}};
+  // Learning rate by group of the block (RateGroup). JSON: one number for all groups, or an object;
+  // a group that it leaves out has the default group's rate.
+  std::map<std::string, double> lr = {{kDefaultRates, 1e-3}};
   double lr_width = 128;              // hidden matrices train with lr * lr_width / D
   std::string schedule = "wsd";       // name of a schedule; see model/schedule.h
   double warmup = 0.05;               // fraction of the budget
@@ -34,6 +33,8 @@ struct Recipe {
   bool operator==(const Recipe&) const = default;
 
   std::int64_t tokens() const { return batch * seq; }
+  // Of a block's group; Error(BadInput) when `lr` has neither it nor the default group.
+  double rate(const std::string& group) const;
 };
 
 // What is said of a field beside its value. Its key in JSON also names its option: micro_batch is
@@ -56,7 +57,7 @@ void for_each_field(R& recipe, Visit&& visit) {
   visit(F{"micro_batch", 1, 1 << 16, "sequences of one forward and backward pass"},
         recipe.micro_batch);
   visit(F{"optimizer", 0, 0, "optimizer"}, recipe.optimizer);
-  visit(F{"lr", 1e-9, 100, "learning rate, of every family"}, recipe.lr);
+  visit(F{"lr", 1e-9, 100, "learning rate, of every group"}, recipe.lr);
   visit(F{"lr_width", 1, 1 << 24, "width at which hidden matrices train with the rate itself"},
         recipe.lr_width);
   visit(F{"schedule", 0, 0, "learning-rate schedule"}, recipe.schedule);
@@ -72,13 +73,18 @@ void for_each_field(R& recipe, Visit&& visit) {
 
 Json to_json(const Recipe& recipe);
 // Missing keys take the defaults above (micro_batch: batch). Cross-field rules (micro_batch |
-// batch, warmup + decay <= 1) are checked too.
+// batch, warmup + decay <= 1) are checked too. Rates of groups are taken as they stand.
 Recipe read_recipe(Reader reader);
+// The same of a recipe that a user wrote: a rate of a group that no type declares is a problem, and
+// every declared group gets one.
+Recipe read_recipe(Reader reader, const LayerTypes& types);
+// What an empty document reads as.
+Recipe default_recipe(const LayerTypes& types);
 // The same of a document that a program stored: Error(BadInput) naming `file`.
 Recipe read_recipe(const Json& document, const std::string& file);
 
 // The recipe with the fields in `given`, by key, and the others as they are; one rate for every
-// family. Nothing else is changed or checked.
+// group. Nothing else is changed or checked.
 Recipe overlaid(Recipe recipe, const Fields& given);
 // The same as a recipe to train by: without a micro-batch of its own it trains whole batches where
 // `recipe` does, or where its micro-batch does not divide the new batch. Error(BadInput).

@@ -40,21 +40,30 @@ std::vector<Scale> read_table() {
   return table;
 }
 
-// Multiplies a width or count by `factor`; at least one `step`, in whole steps.
+// Multiplies an integer by `factor`, to whole steps, at least one; a real exactly; a word not.
 void multiply(Value& value, double factor, std::int64_t step) {
-  value = rounded_width(static_cast<double>(std::get<std::int64_t>(value)) * factor, step);
+  if (auto* whole = std::get_if<std::int64_t>(&value))
+    *whole = rounded_width(static_cast<double>(*whole) * factor, step);
+  else if (auto* real = std::get_if<double>(&value))
+    *real *= factor;
 }
 
-Spec with_widths(Spec spec, double factor, std::int64_t step) {
+// visit(field, value) for every field of every sub-layer.
+template <class Visit>
+void each_field(Spec& spec, const LayerTypes& types, const Visit& visit) {
   for (SubLayer& sublayer : spec.sublayers)
-    for (auto& [name, value] : sublayer.fields)
-      if (is_width(name)) multiply(value, factor, step);
+    for (const Field& field : types.get(sublayer.type).fields)
+      visit(field, sublayer.fields.at(field.name));
+}
+
+Spec with_hidden_widths(Spec spec, const LayerTypes& types, double factor, std::int64_t step) {
+  each_field(spec, types, [&](const Field& field, Value& value) {
+    if (field.iso_flops) multiply(value, factor, step);
+  });
   return spec;
 }
 
 }  // namespace
-
-bool is_width(const std::string& field) { return field.starts_with("d_"); }
 
 std::int64_t rounded_width(double width, std::int64_t step) {
   const std::int64_t steps = std::llround(width / static_cast<double>(step));
@@ -93,37 +102,52 @@ Spec iso_flops(const Spec& spec, double target, const LayerTypes& types, const T
   const auto error = [&](const Spec& candidate) {
     return active_flops(candidate, types, shape) / target - 1;
   };
+  const auto widened = [&](double factor, std::int64_t step) {
+    return with_hidden_widths(spec, types, factor, step);
+  };
   // Small blocks have too few multiples of 16 to come within 2 %: then finer ones.
   constexpr double kTolerance = 0.02, kMostFactor = 1024;
   for (const std::int64_t step : {16, 8, 4, 2, 1}) {
     double low = 0, high = 1;  // bisection: FLOPs rise with the factor
-    while (high < kMostFactor && error(with_widths(spec, high, step)) < 0) high *= 2;
+    while (high < kMostFactor && error(widened(high, step)) < 0) high *= 2;
     for (int i = 0; i < 60; ++i) {
       const double middle = (low + high) / 2;
-      (error(with_widths(spec, middle, step)) < 0 ? low : high) = middle;
+      (error(widened(middle, step)) < 0 ? low : high) = middle;
     }
-    const Spec below = with_widths(spec, low, step), above = with_widths(spec, high, step);
+    const Spec below = widened(low, step), above = widened(high, step);
     const Spec& best = std::abs(error(below)) < std::abs(error(above)) ? below : above;
     if (std::abs(error(best)) <= kTolerance) return best;
   }
-  bad_input(
-      "iso-flops", "no hidden width gives the wanted active FLOPs within 2 %",
-      fmt::format("{:.4g} and more per token", active_flops(with_widths(spec, 0, 1), types, shape)),
-      fmt::format("{:.4g}", target));
+  bad_input("iso-flops", "no hidden width gives the wanted active FLOPs within 2 %",
+            fmt::format("{:.4g} and more per token", active_flops(widened(0, 1), types, shape)),
+            fmt::format("{:.4g}", target));
 }
 
-Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, HeadRule rule) {
+Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, const LayerTypes& types,
+                 HeadRule rule) {
   constexpr std::int64_t kStep = 16;
   const double ratio = static_cast<double>(to.d_model) / static_cast<double>(from.d_model);
-  Spec result = with_widths(spec, ratio, kStep);
+  Spec result = spec;
   result.d_model = rounded_width(ratio * static_cast<double>(spec.d_model), kStep);
   result.stacks = stacks_at(to, spec.sublayers.size(), "block");
-  for (SubLayer& sublayer : result.sublayers)
-    for (auto& [name, value] : sublayer.fields) {
-      if (name == "experts") value = to.experts;
-      if (name == "heads" && rule == HeadRule::ScaleHeads) multiply(value, ratio, 1);
-      if (name == "head_dim" && rule == HeadRule::ScaleHeadDim) multiply(value, ratio, 1);
+  each_field(result, types, [&](const Field& field, Value& value) {
+    switch (field.scaling) {
+      case Scaling::None:
+        break;
+      case Scaling::Width:
+        multiply(value, ratio, kStep);
+        break;
+      case Scaling::Heads:
+        if (rule == HeadRule::ScaleHeads) multiply(value, ratio, 1);
+        break;
+      case Scaling::HeadWidth:
+        if (rule == HeadRule::ScaleHeadDim) multiply(value, ratio, 1);
+        break;
+      case Scaling::Experts:
+        value = to.experts;
+        break;
     }
+  });
   return result;
 }
 

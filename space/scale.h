@@ -39,24 +39,23 @@ Spec read_block(const Json& document, const std::string& file, const Scale& scal
 // Splits "brainformer-1-100m-32e" into block and scale; false when it is not such a name.
 bool split_baseline(const std::string& name, std::string& block, std::string& scale_name);
 
-// A field "d_*" is a hidden width: it scales with D. Widths are whole multiples of `step`, at
-// least one.
-bool is_width(const std::string& field);
+// `width` as a whole multiple of `step`, at least one.
 std::int64_t rounded_width(double width, std::int64_t step);
 // How often a block repeats at a scale. Error(BadInput) naming `block` when its length does not
 // divide the sub-layers of the row.
 std::int64_t stacks_at(const Scale& scale, std::size_t block_length, const std::string& block);
 
-// Every F re-solved (one common factor; multiples of 16, or finer where those are too coarse) so
-// that active FLOPs per token match `target` within 2 %. Error(BadInput) when no width does.
+// Every field with Field::iso_flops re-solved (one common factor; integers in multiples of 16, or
+// finer where those are too coarse) so that active FLOPs per token match `target` within 2 %.
+// Error(BadInput) when no width does.
 Spec iso_flops(const Spec& spec, double target_active_flops, const LayerTypes& types,
                const TokenShape& shape);
 
 enum class HeadRule { Keep, ScaleHeads, ScaleHeadDim };
-// A searched block at another scale: D, F times the ratio of table widths, rounded to 16; E from
-// the table; stacks = total sub-layers / block length; heads and K by `rule` (paper 1.7: Keep
-// gives 29.5B and 157.2B for Brainformer-1).
-Spec scale_block(const Spec& spec, const Scale& from, const Scale& to,
+// A searched block at another scale: D and fields that scale as widths times the ratio of table
+// widths, integers rounded to 16; E from the table; stacks = total sub-layers / block length; heads
+// and K by `rule` (paper 1.7: Keep gives 29.5B and 157.2B for Brainformer-1).
+Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, const LayerTypes& types,
                  HeadRule rule = HeadRule::Keep);
 
 }  // namespace moebius

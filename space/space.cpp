@@ -10,11 +10,6 @@
 namespace moebius {
 namespace {
 
-bool declares(const LayerType& type, const std::string& name) {
-  return std::any_of(type.fields.begin(), type.fields.end(),
-                     [&](const Field& field) { return field.name == name; });
-}
-
 // Index of `value` among the choices, -1 when it is none of them.
 std::int32_t index_of(const Knob& knob, const Value& value) {
   const auto found = std::find(knob.choices.begin(), knob.choices.end(), value);
@@ -85,7 +80,7 @@ SpaceSize Space::size() const {
     if (knob.name == "type") free_types = knob.per_sublayer;
     if (!knob.per_sublayer || knob.name == "type") continue;
     for (std::size_t t = 0; t < weight.size(); ++t)
-      if (declares(types_->get(type_names_[t]), knob.name))
+      if (find_field(types_->get(type_names_[t]), knob.name) != nullptr)
         weight[t] *= static_cast<double>(knob.choices.size());
   }
   const std::vector<double> sequences = sequences_by_set(weight, sublayers_, free_types);
@@ -95,7 +90,8 @@ SpaceSize Space::size() const {
       if (specs == 0 || knob.per_sublayer || knob.name == "type") continue;
       bool matters = knob.name == "d_model";  // a knob of absent types does nothing
       for (std::size_t t = 0; t < weight.size(); ++t)
-        matters |= (set >> t & 1) != 0 && declares(types_->get(type_names_[t]), knob.name);
+        matters |=
+            (set >> t & 1) != 0 && find_field(types_->get(type_names_[t]), knob.name) != nullptr;
       if (matters) specs *= static_cast<double>(knob.choices.size());
     }
     result.distinct += specs;

@@ -82,8 +82,10 @@ class Space {
 
  private:
   friend class SpaceReader;
-  // Index into slots(); what sets a name at a position, nullptr when nothing does.
+  // Where in a point the choice of a knob at a position stands.
   std::size_t slot(std::size_t knob, std::size_t position) const;
+  // What a point, or else `fixed_`, gives the field `name` of the sub-layer at a position; nullptr
+  // when neither does.
   const Value* value(const Point& point, const std::string& name, std::size_t position) const;
 
   std::string name_, scale_;

@@ -50,7 +50,8 @@ class SpaceReader {
     for (const Scale& row : scales()) rows.push_back(row.name);
     space_.scale_ = root_.choice("scale", rows, "");
     root_.note("recipe");
-    if (root_.has("recipe")) space_.recipe_ = read_recipe(root_.object("recipe"));
+    space_.recipe_ =
+        root_.has("recipe") ? read_recipe(root_.object("recipe"), types_) : default_recipe(types_);
   }
 
   // The sub-layer types that may occur decide which names knobs and fixed values may carry. What is

@@ -153,14 +153,28 @@ Causality causality(const Spec& spec, const LayerTypes& types, const TokenShape&
   return worst;
 }
 
-std::string family(const Spec& spec, const LayerTypes& types) {
-  std::string result = "dense";
+std::string rate_group(const Spec& spec, const LayerTypes& types) {
+  RateGroup highest;
   for (const SubLayer& sublayer : spec.sublayers) {
-    const std::string own = types.get(sublayer.type).family(sublayer.fields);
-    if (own == "expert_choice") return own;
-    if (!own.empty()) result = own;
+    const LayerType& type = types.get(sublayer.type);
+    if (!type.rate_group) continue;
+    const RateGroup own = type.rate_group(sublayer.fields);
+    if (own.rank > highest.rank) highest = own;
   }
-  return result;
+  return highest.name;
+}
+
+bool mixes_tokens(const Spec& spec, const LayerTypes& types) {
+  return std::any_of(spec.sublayers.begin(), spec.sublayers.end(), [&](const SubLayer& sublayer) {
+    return types.get(sublayer.type).mixes_tokens;
+  });
+}
+
+bool learns_positions(const Spec& spec, const LayerTypes& types) {
+  return std::any_of(spec.sublayers.begin(), spec.sublayers.end(), [&](const SubLayer& sublayer) {
+    const LayerType& type = types.get(sublayer.type);
+    return type.wants_learned_positions && type.wants_learned_positions(sublayer.fields);
+  });
 }
 
 }  // namespace moebius

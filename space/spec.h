@@ -63,7 +63,12 @@ std::string notation(const Spec& spec, const LayerTypes& types);
 // The least causal of the sub-layers.
 Causality causality(const Spec& spec, const LayerTypes& types, const TokenShape& shape);
 
-// "dense", "token_choice" or "expert_choice": which learning rate of the recipe applies.
-std::string family(const Spec& spec, const LayerTypes& types);
+// Which learning rate of the recipe applies (RateGroup).
+std::string rate_group(const Spec& spec, const LayerTypes& types);
+
+// Whether any sub-layer mixes tokens; without one, no token sees another.
+bool mixes_tokens(const Spec& spec, const LayerTypes& types);
+// Whether any sub-layer wants them. They are one table [S, D] for the model.
+bool learns_positions(const Spec& spec, const LayerTypes& types);
 
 }  // namespace moebius

@@ -114,7 +114,7 @@ void Command::Run::write_task() const {
   std::filesystem::create_directories(directory_, error);
   if (error) throw Error(Exit::Storage, directory_.string() + ": " + error.message());
   const Budget& budget = candidate_.budget;
-  const std::string kind = family(candidate_.spec, options_.catalog->types);
+  const std::string group = rate_group(candidate_.spec, options_.catalog->types);
   write_json(directory_ / "spec.json", to_json(candidate_.spec));
   write_json(directory_ / "recipe.json", to_json(candidate_.recipe));
   write_json(directory_ / "budget.json", {{"text", to_string(budget)},
@@ -125,8 +125,8 @@ void Command::Run::write_task() const {
                                         {"trial", candidate_.trial},
                                         {"attempt", candidate_.attempt},
                                         {"seed", candidate_.seed},
-                                        {"family", kind},
-                                        {"lr", candidate_.recipe.lr.at(kind)},
+                                        {"family", group},
+                                        {"lr", candidate_.recipe.rate(group)},
                                         {"vocab", options_.vocab},
                                         {"data", options_.data},
                                         {"checkpoint", candidate_.checkpoint},

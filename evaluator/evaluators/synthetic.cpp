@@ -35,28 +35,30 @@ double setting(const char* name, double high) {
 
 double square(double x) { return x * x; }
 
-// A function of the spec with a known lowest value, kBest: a quarter of the sub-layers attention,
-// three eighths mixtures of experts, no type next to itself, hidden widths 4 D, capacity 2.
-double features_loss(const Spec& spec) {
+// A function of the spec with a known lowest value, kBest: a quarter of the sub-layers mix tokens,
+// three eighths route, no type next to itself, hidden widths 4 D, every real-valued field 2.
+double features_loss(const Spec& spec, const LayerTypes& types) {
   const auto n = static_cast<double>(spec.sublayers.size());
-  double attention = 0, experts = 0, repeated = 0, width = 0, capacity = 0;
+  double mixers = 0, routers = 0, repeated = 0, width = 0, reals = 0;
   const SubLayer* last = nullptr;
   for (const SubLayer& layer : spec.sublayers) {
-    attention += layer.type == "attn";
-    experts += layer.type == "moe";
+    const LayerType& type = types.get(layer.type);
+    mixers += type.mixes_tokens;
+    routers += type.routes;
     repeated += last != nullptr && last->type == layer.type;
     last = &layer;
-    for (const auto& [name, value] : layer.fields) {
+    for (const Field& field : type.fields) {
+      const Value& value = layer.fields.at(field.name);
       const auto* count = std::get_if<std::int64_t>(&value);
       const auto* real = std::get_if<double>(&value);
-      if (count != nullptr && (name == "d_ffn" || name == "d_moe"))
+      if (count != nullptr && field.scaling == Scaling::Width)
         width +=
             square(std::log2(static_cast<double>(*count) / static_cast<double>(spec.d_model)) - 2);
-      if (real != nullptr && name == "capacity") capacity += square(*real - 2);
+      if (real != nullptr) reals += square(*real - 2);
     }
   }
-  return kBest + 1.5 * square(attention / n - 0.25) + square(experts / n - 0.375) +
-         (0.05 * repeated + 0.05 * width + 0.02 * capacity) / n;
+  return kBest + 1.5 * square(mixers / n - 0.25) + square(routers / n - 0.375) +
+         (0.05 * repeated + 0.05 * width + 0.02 * reals) / n;
 }
 
 // An analytic loss with noise and a learning curve, in microseconds and with no clock: for tests of
@@ -80,12 +82,14 @@ class Synthetic : public Evaluator {
     prepared.peak_bytes = 1 << 20;
     return prepared;
   }
-  // Seconds that a step would take: more for wider blocks and for experts. Budgets in seconds and
+  // Seconds that a step would take: more for wider blocks and for routers. Budgets in seconds and
   // the step-time rule use them instead of a clock, so that they give the same search every time.
   double step_seconds(const Spec& spec, const Recipe& recipe, bool) override {
     double layers = 0;
-    for (const SubLayer& layer : spec.sublayers)
-      layers += layer.type == "moe" ? 1.4 : layer.type == "attn" ? 1.0 : 0.8;
+    for (const SubLayer& layer : spec.sublayers) {
+      const LayerType& type = options_.catalog->types.get(layer.type);
+      layers += type.routes ? 1.4 : type.mixes_tokens ? 1.0 : 0.8;
+    }
     return 1e-8 * static_cast<double>(spec.stacks) * layers * static_cast<double>(spec.d_model) *
            static_cast<double>(recipe.tokens());
   }
@@ -127,7 +131,8 @@ Outcome Synthetic::evaluate(const Candidate& candidate, const Prepared& prepared
   observer.planned({steps, 0, measurement.step_ratio});
 
   Rng rugged = block.split("rugged");
-  const double asymptote = features_loss(spec) + kRugged * rugged.uniform() + kNoise * rng.normal();
+  const double asymptote = features_loss(spec, options_.catalog->types) +
+                           kRugged * rugged.uniform() + kNoise * rng.normal();
   const auto loss_at = [&](std::int64_t step) {
     return asymptote + (std::log(kVocab) - kBest) / (1 + static_cast<double>(step) / 10);
   };
@@ -153,7 +158,7 @@ Outcome Synthetic::evaluate(const Candidate& candidate, const Prepared& prepared
   }
   measurement.loss = measurement.native_loss = loss_at(steps);
   measurement.bits_per_byte = measurement.loss / std::log(2.0);
-  measurement.causal = "yes";
+  measurement.causal = causality_text(Causality::Yes);
   measurement.result_hash = hash_hex(fmt::format("{:a}", measurement.loss));
   return end(Ending::Done, "");
 }

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/gating.h"
+#include "model/gatings/softmax.h"
 
 namespace moebius {
 namespace {
@@ -13,41 +13,37 @@ namespace {
 constexpr double kKeep = 0.95;     // of the threshold's moving average, per micro-batch
 constexpr double kCausalRoom = 4;  // a token of the causal mode gets at most this times c experts
 
-class ExpertChoice : public Gating {
+class ExpertChoice : public SoftmaxGating {
  public:
-  ExpertChoice(const GatingSite& site, Params& params) : site_(site) {
-    if (site.group == "position") return;  // causal as it is: no threshold needed
-    threshold_ = params.declare({.name = site.name + ".threshold",
+  ExpertChoice(const GatingSite& where, Params& params) : SoftmaxGating(where, {}, params) {}
+
+  void declare_state(Params& params) override {
+    if (site().group == "position") return;  // causal as it is: no threshold needed
+    threshold_ = params.declare({.name = site().name + ".threshold",
                                  .rows = 1,
-                                 .cols = site.experts,
+                                 .cols = site().experts,
                                  .role = Role::State,
                                  .init = Init::constant(0)});  // 0 = not yet set
   }
 
   std::int64_t bound(Mode mode, const TokenShape& shape) const override {
     if (by_threshold(mode)) {
-      const auto room = static_cast<std::int64_t>(std::ceil(kCausalRoom * site_.capacity));
-      return std::min(site_.experts, room) * shape.tokens();
+      const auto room = static_cast<std::int64_t>(std::ceil(kCausalRoom * site().capacity));
+      return std::min(site().experts, room) * shape.tokens();
     }
-    return groups(site_.group, shape).count * site_.experts * slots_per_expert(site_, shape);
-  }
-
-  void route(Step& step, View probs, Routing& r) const override {
-    if (by_threshold(step.mode)) return step.backend.routing.choose_above(probs, threshold_, r);
-    step.backend.routing.choose_tokens(probs, groups(site_.group, step.shape),
-                                       slots_per_expert(site_, step.shape),
-                                       step.training() ? threshold_ : Weight{}, kKeep, r);
-  }
-
-  void backward(Step& step, View probs, const Routing& r, View dweight,
-                View dprobs) const override {
-    step.backend.routing.choice_backward(probs, r, false, dweight, dprobs);
+    return groups(site().group, shape).count * site().experts * slots_per_expert(site(), shape);
   }
 
  private:
+  void choose(Step& step, View probs, Routing& r) const override {
+    if (by_threshold(step.mode)) return step.backend.routing.choose_above(probs, threshold_, r);
+    step.backend.routing.choose_tokens(probs, groups(site().group, step.shape),
+                                       slots_per_expert(site(), step.shape),
+                                       step.training() ? threshold_ : Weight{}, kKeep, r);
+  }
+
   bool by_threshold(Mode mode) const { return mode == Mode::Causal && !threshold_.empty(); }
 
-  GatingSite site_;
   Weight threshold_;  // [1, E] State, or empty
 };
 
@@ -63,7 +59,8 @@ std::string why_illegal(const GatingSite& site, const TokenShape& shape) {
 GatingPlugin gatings_expert_choice() {
   GatingPlugin plugin;
   plugin.help = "experts choose their best tokens (Expert Choice)";
-  plugin.family = "expert_choice";
+  plugin.rate_group = {"expert_choice", 2};
+  plugin.operations = softmax_operations;
   plugin.pairs_per_token = [](double capacity) { return capacity; };
   plugin.why_illegal = why_illegal;
   plugin.causality = [](const GatingSite& site, const TokenShape&) {

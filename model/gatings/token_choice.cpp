@@ -5,34 +5,29 @@
 namespace moebius {
 namespace {
 
-class TokenChoice : public Gating {
+class TokenChoice : public SoftmaxGating {
  public:
-  TokenChoice(const GatingSite& site, std::int64_t choices, bool renormalise)
-      : site_(site), choices_(choices), renormalise_(renormalise) {}
+  TokenChoice(const GatingSite& where, std::int64_t choices, bool renormalise, Params& params)
+      : SoftmaxGating(where, {.renormalise = renormalise, .balance = true}, params),
+        choices_(choices) {}
 
   std::int64_t bound(Mode, const TokenShape& shape) const override {
     const std::int64_t wanted = choices_ * shape.tokens();
-    if (site_.capacity < 0) return wanted;
+    if (site().capacity < 0) return wanted;
     const std::int64_t slots =
-        groups(site_.group, shape).count * site_.experts * slots_per_expert(site_, shape);
+        groups(site().group, shape).count * site().experts * slots_per_expert(site(), shape);
     return std::min(wanted, slots);
   }
 
-  // Every mode routes alike: a capacity keeps dropping in evaluation (declared by causality).
-  void route(Step& step, View probs, Routing& r) const override {
-    step.backend.routing.choose_experts(probs, groups(site_.group, step.shape),
-                                        slots_per_expert(site_, step.shape), renormalise_, r);
-  }
-
-  void backward(Step& step, View probs, const Routing& r, View dweight,
-                View dprobs) const override {
-    step.backend.routing.choice_backward(probs, r, renormalise_, dweight, dprobs);
-  }
-
  private:
-  GatingSite site_;
+  // Every mode routes alike: a capacity keeps dropping in evaluation (declared by causality).
+  void choose(Step& step, View probs, Routing& r) const override {
+    step.backend.routing.choose_experts(probs, groups(site().group, step.shape),
+                                        slots_per_expert(site(), step.shape), rules().renormalise,
+                                        r);
+  }
+
   std::int64_t choices_;
-  bool renormalise_;
 };
 
 std::string why_illegal(const GatingSite& site, const TokenShape& shape, std::int64_t choices) {
@@ -55,9 +50,9 @@ Causality causality(const GatingSite& site, std::int64_t choices) {
 GatingPlugin token_choice(const std::string& help, std::int64_t choices, bool renormalise) {
   GatingPlugin plugin;
   plugin.help = help;
-  plugin.family = "token_choice";
+  plugin.rate_group = {"token_choice", 1};
   plugin.choices = choices;
-  plugin.balance_loss = true;
+  plugin.operations = softmax_operations;
   plugin.pairs_per_token = [choices](double capacity) {
     const double wanted = static_cast<double>(choices);
     return capacity < 0 ? wanted : std::min(wanted, capacity);
@@ -68,8 +63,9 @@ GatingPlugin token_choice(const std::string& help, std::int64_t choices, bool re
   plugin.causality = [choices](const GatingSite& site, const TokenShape&) {
     return causality(site, choices);
   };
-  plugin.make = [choices, renormalise](const GatingSite& site, Params&) {
-    return std::unique_ptr<Gating>(std::make_unique<TokenChoice>(site, choices, renormalise));
+  plugin.make = [choices, renormalise](const GatingSite& site, Params& params) {
+    return std::unique_ptr<Gating>(
+        std::make_unique<TokenChoice>(site, choices, renormalise, params));
   };
   return plugin;
 }

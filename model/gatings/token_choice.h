@@ -1,7 +1,7 @@
 #pragma once
 #include <string>
 
-#include "model/gating.h"
+#include "model/gatings/softmax.h"
 
 namespace moebius {
 

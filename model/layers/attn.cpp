@@ -154,8 +154,16 @@ std::vector<Operation> operations(const Fields& fields, const TokenShape& shape)
 }
 
 std::vector<Field> fields() {
-  return {{.name = "heads", .low = 1, .high = 4096, .help = "attention heads H"},
-          {.name = "head_dim", .low = 1, .high = 1024, .help = "head width K; D need not be H*K"},
+  return {{.name = "heads",
+           .low = 1,
+           .high = 4096,
+           .help = "attention heads H",
+           .scaling = Scaling::Heads},
+          {.name = "head_dim",
+           .low = 1,
+           .high = 1024,
+           .help = "head width K; D need not be H*K",
+           .scaling = Scaling::HeadWidth},
           {.name = "position",
            .kind = Field::Kind::Choice,
            .choices = {"relative_bias", "rope", "learned", "none"},
@@ -168,20 +176,29 @@ std::vector<Field> fields() {
            .help = "taps of a causal depthwise convolution on q, k and v: 0 or 3"}};
 }
 
-}  // namespace
-
-LayerPlugin layers_attn() {
+LayerType attention_type(const Catalog&) {
   LayerType type;
   type.name = "attn";
   type.symbol = 'a';
   type.help = "causal multi-head attention";
   type.fields = fields();
+  type.mixes_tokens = true;
   type.why_illegal = why_illegal;
   type.operations = operations;
   type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
-  type.family = [](const Fields&) { return std::string(); };
-  return {type, [](const Fields& values, const LayerSite& site, Params& params) {
-            return std::unique_ptr<Layer>(std::make_unique<AttentionLayer>(values, site, params));
+  type.wants_learned_positions = [](const Fields& values) {
+    return text(values, "position") == "learned";
+  };
+  return type;
+}
+
+}  // namespace
+
+LayerPlugin layers_attn() {
+  return {.type = attention_type,
+          .make = [](const Fields& values, const LayerSite& site, Params& params,
+                     const Catalog&) -> std::unique_ptr<Layer> {
+            return std::make_unique<AttentionLayer>(values, site, params);
           }};
 }
 

@@ -47,7 +47,8 @@ class Ffn : public Layer {
 
  private:
   struct Saved {
-    View up, gate, hidden;  // [T, F]; gate empty unless gated, and then up holds a'(up)
+    View up, gate,
+        hidden;  // [T, F]; gated: gate and up as computed; else gate is empty, up holds a'(up)
   };
 
   std::int64_t hidden_;  // F
@@ -62,22 +63,30 @@ std::vector<Operation> operations(const Fields& fields, const TokenShape& shape)
   return result;
 }
 
-}  // namespace
-
-LayerPlugin layers_ffn() {
+LayerType ffn_type(const Catalog&) {
   LayerType type;
   type.name = "ffn";
   type.symbol = 'f';
   type.help = "dense feed-forward network";
-  type.fields = {{.name = "d_ffn", .low = 1, .high = 1 << 20, .help = "hidden width F"},
+  type.fields = {{.name = "d_ffn",
+                  .low = 1,
+                  .high = 1 << 20,
+                  .help = "hidden width F",
+                  .scaling = Scaling::Width,
+                  .iso_flops = true},
                  activation_field()};
   type.why_illegal = [](const Fields&, const TokenShape&) { return std::string(); };
   type.operations = operations;
   type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
-  type.family = [](const Fields&) { return std::string(); };
-  return {type, [](const Fields& fields, const LayerSite& site, Params& params) {
-            return std::unique_ptr<Layer>(std::make_unique<Ffn>(fields, site, params));
-          }};
+  return type;
+}
+
+}  // namespace
+
+LayerPlugin layers_ffn() {
+  return {.type = ffn_type,
+          .make = [](const Fields& fields, const LayerSite& site, Params& params, const Catalog&)
+              -> std::unique_ptr<Layer> { return std::make_unique<Ffn>(fields, site, params); }};
 }
 
 }  // namespace moebius

@@ -1,4 +1,4 @@
-// Mixture of experts: a router scores experts, a gating (model/gatings) decides which expert sees
+// Mixture of experts: a gating (model/gatings) scores the experts and decides which of them sees
 // which token, experts are feed-forward networks over the gathered rows, and their outputs return
 // to their tokens weighted by the gates.
 
@@ -11,10 +11,8 @@
 namespace moebius {
 namespace {
 
-constexpr double kRouterStddev = 0.02;
-
-const GatingPlugin& gating_of(const Fields& fields) {
-  return builtin_gatings().get(text(fields, "gating"));
+const GatingPlugin& gating_of(const Fields& fields, const Catalog& catalog) {
+  return catalog.gatings.get(text(fields, "gating"));
 }
 
 // c, or -1 for "none".
@@ -23,50 +21,30 @@ double capacity_of(const Fields& fields) {
   return dropless ? -1 : number(fields, "capacity");
 }
 
-GatingSite gating_site(const Fields& fields, const std::string& name) {
-  return {name, integer(fields, "experts"), capacity_of(fields), text(fields, "group")};
-}
-
-std::int64_t expected_pairs(const Fields& fields, std::int64_t tokens) {
-  return std::llround(static_cast<double>(tokens) *
-                      gating_of(fields).pairs_per_token(capacity_of(fields)));
+GatingSite gating_site(const Fields& fields, const std::string& name, std::int64_t d_model) {
+  return {name, d_model, integer(fields, "experts"), capacity_of(fields), text(fields, "group")};
 }
 
 class Moe : public Layer {
  public:
-  Moe(const Fields& fields, const LayerSite& site, Params& params)
+  Moe(const Fields& fields, const LayerSite& site, Params& params, const GatingPlugin& gating)
       : experts_(integer(fields, "experts")),
         hidden_(integer(fields, "d_moe")),
-        choices_(gating_of(fields).choices),
-        balance_loss_(gating_of(fields).balance_loss),
-        pairs_per_token_(gating_of(fields).pairs_per_token(capacity_of(fields))),
-        group_(text(fields, "group")),
+        choices_(gating.choices),
+        pairs_per_token_(gating.pairs_per_token(capacity_of(fields))),
         activation_(hidden_activation(text(fields, "activation"))) {
-    router_ = params.declare({.name = site.name + ".router",
-                              .rows = site.d_model,
-                              .cols = experts_,
-                              .role = Role::Router,
-                              .init = Init::normal(kRouterStddev)});
+    gating_ = gating.make(gating_site(fields, site.name, site.d_model), params);
     weights_ = declare_hidden(site, experts_, hidden_, activation_.gated, params);
-    gating_ = gating_of(fields).make(gating_site(fields, site.name), params);
+    gating_->declare_state(params);
   }
 
   const void* forward(Step& step, View h, View y) const override {
     const Arena::Scope scope(step.arena);
     Backend& backend = step.backend;
     Saved& saved = step.arena.context<Saved>();
-    // router
-    saved.logits = step.keep_exact(h.rows, experts_);
-    saved.probs = step.keep_exact(h.rows, experts_);
-    backend.products.matmul(h, router_, saved.logits);
-    backend.routing.softmax(saved.logits, saved.probs);
     saved.routing = empty_routing(step);
-    gating_->route(step, saved.probs, saved.routing);
+    saved.gating = gating_->route(step, h, saved.routing);
     const Routing& r = saved.routing;
-    if (step.training())
-      backend.routing.router_losses(saved.logits, saved.probs, groups(group_, step.shape), r,
-                                    step.statistics);
-    // experts
     const std::int64_t pairs = r.token.rows;  // Pmax
     saved.input = step.keep(pairs, h.cols);
     saved.up = step.keep(pairs, hidden_);
@@ -89,15 +67,18 @@ class Moe : public Layer {
     const Arena::Scope scope(step.arena);
     const View dweight = step.scratch_exact(saved.routing.token.rows, 1);
     experts_backward(step, saved, dy, dweight, dh);
-    router_backward(step, saved, h, dweight, dh);
+    gating_->backward(step, saved.gating, h, saved.routing, dweight, dh);
   }
+
+  void end_step(Backend& backend) const override { gating_->end_step(backend); }
 
  private:
   struct Saved {
-    View logits, probs;     // [T, E]
-    Routing routing;        //
+    const void* gating;  // what its backward reads
+    Routing routing;
     View input, output;     // [Pmax, D]
-    View up, gate, hidden;  // [Pmax, F]; gate empty unless gated, and then up holds a'(up)
+    View up, gate, hidden;  // [Pmax, F]; gated: gate and up as computed; else gate is empty, up
+                            // holds a'(up)
   };
 
   Routing empty_routing(Step& step) const {
@@ -143,60 +124,41 @@ class Moe : public Layer {
     backend.routing.gather_backward(dinput, r, dh);
   }
 
-  // dweight and the router losses -> dh (+=), through gates, softmax and the router matrix.
-  void router_backward(Step& step, const Saved& saved, View h, View dweight, View dh) const {
-    const Arena::Scope scope(step.arena);
-    Backend& backend = step.backend;
-    const View dprobs = step.scratch_exact(h.rows, experts_);
-    const View dlogits = step.scratch_exact(h.rows, experts_);
-    backend.memory.fill(dprobs, 0);
-    backend.memory.fill(dlogits, 0);
-    gating_->backward(step, saved.probs, saved.routing, dweight, dprobs);
-    backend.routing.router_losses_backward(saved.logits, saved.probs, groups(group_, step.shape),
-                                           saved.routing, balance_loss_ ? step.aux : 0, step.z,
-                                           dprobs, dlogits);
-    backend.routing.softmax_backward(saved.probs, dprobs, dlogits);
-    backend.products.matmul_backward(h, dlogits, router_, dh, true);
-  }
-
   std::int64_t experts_, hidden_, choices_;  // E, F, k
-  bool balance_loss_;
   double pairs_per_token_;
-  std::string group_;
   HiddenActivation activation_;
-  Weight router_;  // [D, E]
   HiddenWeights weights_;
   std::unique_ptr<Gating> gating_;
 };
 
-std::string why_illegal(const Fields& fields, const TokenShape& shape) {
-  return gating_of(fields).why_illegal(gating_site(fields, ""), shape);
-}
-
-std::vector<Operation> operations(const Fields& fields, const TokenShape& shape) {
+std::vector<Operation> operations(const Fields& fields, const TokenShape& shape,
+                                  const GatingPlugin& gating) {
   const std::int64_t tokens = shape.tokens(), experts = integer(fields, "experts");
-  const std::int64_t pairs = expected_pairs(fields, tokens);
+  const std::int64_t pairs =
+      std::llround(static_cast<double>(tokens) * gating.pairs_per_token(capacity_of(fields)));
   const double rows_bytes = 4 * static_cast<double>(pairs * shape.d_model);  // one [P, D] buffer
   const double tokens_bytes = 4 * static_cast<double>(tokens * shape.d_model);
-  std::vector<Operation> result = {
-      Matmul{.rows = tokens, .n = experts, .k = shape.d_model},
-      Pass{.bytes = 12 * static_cast<double>(tokens * experts)},  // softmax, choice
-      Gather{.rows = pairs, .width = shape.d_model},
-      Exchange{.bytes = 2 * rows_bytes},  // to the experts and back
-  };
+  std::vector<Operation> result = gating.operations(gating_site(fields, "", shape.d_model), shape);
+  result.push_back(Gather{.rows = pairs, .width = shape.d_model});
+  result.push_back(Exchange{.bytes = 2 * rows_bytes});  // to the experts and back
   append_hidden(result, pairs, experts, shape.d_model, integer(fields, "d_moe"),
                 hidden_activation(text(fields, "activation")).gated);
   result.push_back(Pass{.bytes = rows_bytes + tokens_bytes});  // combine
   return result;
 }
 
-std::vector<Field> fields() {
+std::vector<Field> fields(const Catalog& catalog) {
   return {
-      {.name = "d_moe", .low = 1, .high = 1 << 20, .help = "hidden width F of one expert"},
-      {.name = "experts", .low = 1, .high = 4096, .help = "experts E"},
+      {.name = "d_moe",
+       .low = 1,
+       .high = 1 << 20,
+       .help = "hidden width F of one expert",
+       .scaling = Scaling::Width,
+       .iso_flops = true},
+      {.name = "experts", .low = 1, .high = 4096, .help = "experts E", .scaling = Scaling::Experts},
       {.name = "gating",
        .kind = Field::Kind::Choice,
-       .choices = builtin_gatings().names(),
+       .choices = catalog.gatings.names(),
        .help = "who chooses whom"},
       {.name = "capacity",
        .kind = Field::Kind::Number,
@@ -211,22 +173,41 @@ std::vector<Field> fields() {
       activation_field()};
 }
 
-}  // namespace
-
-LayerPlugin layers_moe() {
+LayerType moe_type(const Catalog& catalog) {
+  const auto gating = [&catalog](const Fields& values) -> const GatingPlugin& {
+    return gating_of(values, catalog);
+  };
   LayerType type;
   type.name = "moe";
   type.symbol = 'g';
   type.help = "mixture of experts";
-  type.fields = fields();
-  type.why_illegal = why_illegal;
-  type.operations = operations;
-  type.causality = [](const Fields& values, const TokenShape& shape) {
-    return gating_of(values).causality(gating_site(values, ""), shape);
+  type.fields = fields(catalog);
+  type.routes = true;
+  type.why_illegal = [gating](const Fields& values, const TokenShape& shape) {
+    return gating(values).why_illegal(gating_site(values, "", shape.d_model), shape);
   };
-  type.family = [](const Fields& values) { return gating_of(values).family; };
-  return {type, [](const Fields& values, const LayerSite& site, Params& params) {
-            return std::unique_ptr<Layer>(std::make_unique<Moe>(values, site, params));
+  type.operations = [gating](const Fields& values, const TokenShape& shape) {
+    return operations(values, shape, gating(values));
+  };
+  type.causality = [gating](const Fields& values, const TokenShape& shape) {
+    return gating(values).causality(gating_site(values, "", shape.d_model), shape);
+  };
+  type.needs_whole_batch = [](const Fields& values) -> std::string {
+    return spans_batch(text(values, "group")) ? "group" : "";
+  };
+  type.rate_group = [gating](const Fields& values) { return gating(values).rate_group; };
+  for (const auto& [name, plugin] : catalog.gatings)
+    type.rate_groups.push_back(plugin.rate_group.name);
+  return type;
+}
+
+}  // namespace
+
+LayerPlugin layers_moe() {
+  return {.type = moe_type,
+          .make = [](const Fields& values, const LayerSite& site, Params& params,
+                     const Catalog& catalog) -> std::unique_ptr<Layer> {
+            return std::make_unique<Moe>(values, site, params, gating_of(values, catalog));
           }};
 }
 

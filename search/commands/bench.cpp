@@ -267,7 +267,7 @@ Run describe_attention(Args& args) {
   args.example("moebius bench attention --seq 1024 --heads 12 --head-dim 64 --threads 1");
   args.option("--batch B", options->batch, 1, 1 << 20, "sequences");
   args.option("--seq S", options->seq, 1, 1 << 20, "tokens of a sequence");
-  args.option("--heads H", options->heads, 1, 1 << 10, "heads");
+  args.option("--heads H", options->heads, 1, 1 << 10, "number of heads");
   args.option("--head-dim K", options->head_dim, 1, 1 << 10, "width of a head");
   describe_kernel(args, *options);
   return [options] { return run_attention(*options); };

@@ -32,7 +32,8 @@ Json block_document(const std::string& file, Json& provenance) {
 }
 
 Recipe file_recipe(const Json& provenance, const std::string& file) {
-  if (!provenance.is_object() || !provenance.contains("recipe")) return Recipe();
+  if (!provenance.is_object() || !provenance.contains("recipe"))
+    return default_recipe(layer_types());
   return read_recipe(provenance["recipe"], file + ":/provenance");
 }
 
@@ -201,7 +202,7 @@ Recipe default_recipe(const Scale& scale) {
   const std::string preset = "brainformer-" + scale.name;
   if (std::find(presets.begin(), presets.end(), preset) != presets.end())
     return load_space(preset, layer_types()).recipe();
-  Recipe recipe;
+  Recipe recipe = default_recipe(layer_types());
   recipe.batch = recipe.micro_batch = scale.batch;
   recipe.seq = scale.seq;
   recipe.lr_width = static_cast<double>(scale.d_model);

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "model/catalog.h"
 #include "search/commands/args.h"
+#include "search/results/builtin_catalog.h"
 #include "search/results/results_db.h"
 #include "search/study/plugin_options.h"
 #include "space/scale.h"

@@ -61,7 +61,7 @@ Spec baseline_at(const Space& space, const std::string& name, const Scale& from,
     const Json document = load_json(name);
     if (document.value("format", "") == "moebius.baseline/1")
       return read_block(document, name, to, types);
-    return scale_block(space_baseline(space, name, types), from, to, rule);
+    return scale_block(space_baseline(space, name, types), from, to, types, rule);
   }
   std::string block, row;
   if (!split_baseline(name, block, row)) block = name;
@@ -101,7 +101,7 @@ std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& spac
     scaled.name = fmt::format("t{}-{}", first.number, to.name);
     scaled.proxy_loss = block.loss.mean;
     scaled.seeds = block.loss.n;
-    scaled.spec = scale_block(first.spec, from, to, request.rule);
+    scaled.spec = scale_block(first.spec, from, to, types, request.rule);
   }
   for (const std::string& name :
        request.baselines ? space.baselines() : std::vector<std::string>()) {

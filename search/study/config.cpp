@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "evaluator/evaluator.h"
-#include "model/catalog.h"
+#include "search/results/builtin_catalog.h"
 #include "search/samplers/sampler.h"
 #include "search/stoppers/stopper.h"
 #include "space/base/text.h"

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "evaluator/evaluator.h"
-#include "model/catalog.h"
 #include "space/base/json.h"
+#include "tests/support/catalog.h"
 #include "tests/support/folder.h"
 
 namespace moebius::testing_support {
@@ -32,12 +32,12 @@ inline std::string bad_input_of(const std::function<void()>& action) {
 }
 
 // Two sub-layers, [attention, last], of width 16.
-inline Spec tiny_spec(
-    const std::string& last = R"({"type":"ffn","d_ffn":32,"activation":"gelu"})") {
+inline Spec tiny_spec(const std::string& last = R"({"type":"ffn","d_ffn":32,"activation":"gelu"})",
+                      const Catalog& catalog = builtin_catalog()) {
   return read_spec(Json::parse(R"({"format":"moebius.block/1","d_model":16,"stacks":1,"sublayers":[
       {"type":"attn","heads":2,"head_dim":8},)" +
                                last + "]}"),
-                   "tiny.json", builtin_catalog().types);
+                   "tiny.json", catalog.types);
 }
 inline const std::string kTop2 =
     R"({"type":"moe","d_moe":16,"experts":4,"gating":"top2","capacity":1,"activation":"relu"})";

@@ -66,7 +66,7 @@ void PrintTo(const Case& value, std::ostream* out) { *out << value.name; }
 // Every gating x group x capacity that is legal. tokens:16 spans two sequences.
 std::vector<Case> cases() {
   std::vector<Case> result;
-  for (const std::string& gating : builtin_gatings().names())
+  for (const std::string& gating : builtin_catalog().gatings.names())
     for (const std::string group : {"sequence", "position", "batch", "tokens:16"})
       for (const double capacity : {0.0, 1.0, 2.0}) {
         const Spec spec =

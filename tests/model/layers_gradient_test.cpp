@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "space/cost.h"
-#include "tests/model/model_support.h"
+#include "tests/model/fake_plugins.h"
 
 namespace moebius::testing {
 namespace {
@@ -23,7 +23,7 @@ class Objective {
  public:
   explicit Objective(const Spec& spec)
       : recipe_(testing::recipe(kBatch, kSeq)),
-        learner_(spec, with_router_losses(recipe_), kVocab, options(), builtin_catalog()),
+        learner_(spec, with_router_losses(recipe_), kVocab, options(), fake_catalog()),
         tokens_(random_tokens(kBatch * kSeq, kVocab, 3)),
         targets_(random_tokens(kBatch * kSeq, kVocab, 4)) {
     shake(learner_, 5);
@@ -96,17 +96,19 @@ std::vector<Case> cases() {
   }
   const std::vector<std::pair<std::string, std::string>> groups = {
       {"sequence", "sequence"}, {"batch", "batch"}, {"position", "position"}, {"six", "tokens:6"}};
-  for (const std::string& gating : builtin_gatings().names()) {
+  for (const std::string& gating : fake_catalog().gatings.names()) {
     for (const auto& [name, group] : groups) {
       // 3 experts fill up with 3 or 6 tokens of a group, 4 experts with 4 or 12.
       const std::int64_t experts = group == "position" || group == "tokens:6" ? 3 : 4;
       for (const double capacity : {0.0, 1.0, 2.0}) {
         const Spec spec = block(kWidth, {attn(2, 4), moe(5, experts, gating, capacity, group)});
-        if (!why_illegal(spec, builtin_catalog().types, recipe(kBatch, kSeq)).empty()) continue;
+        if (!why_illegal(spec, fake_catalog().types, recipe(kBatch, kSeq)).empty()) continue;
         result.push_back({fmt::format("{}_{}_c{}", gating, name, capacity), spec});
       }
     }
   }
+  result.push_back(
+      {"bilinear", block(kWidth, {attn(2, 4), {"bilinear", {{"d_inner", std::int64_t{5}}}}})});
   result.push_back({"brainformer_1", block(kWidth,
                                            {attn(2, 4), ffn(5, "gated_gelu"),
                                             moe(5, 4, "expert_choice", 1, "sequence", "gated_gelu"),

@@ -234,7 +234,7 @@ TEST(Learner, RefusesUnknownNamesInTheRecipe) {
   r.schedule = "cosine";
   EXPECT_THROW(Learner::plan(mixed(), r, kVocab, options(), builtin_catalog()), Error);
   r = recipe(kBatch, kSeq);
-  r.lr.erase("expert_choice");
+  r.lr.clear();
   EXPECT_THROW(Learner::plan(mixed(), r, kVocab, options(), builtin_catalog()), Error);
 }
 

@@ -103,7 +103,7 @@ TEST(Legality, IsSaidInTheWordsOfTheField) {
 
 TEST(Gatings, ComputeTheSlotsThatTheyDeclare) {
   const auto pairs = [](const std::string& gating, double capacity) {
-    return builtin_gatings().get(gating).pairs_per_token(capacity);
+    return builtin_catalog().gatings.get(gating).pairs_per_token(capacity);
   };
   EXPECT_EQ(pairs("top2", -1), 2);
   EXPECT_EQ(pairs("top2", 1.5), 1.5);

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "model/catalog.h"
 #include "model/learner.h"
 #include "space/base/rng.h"
+#include "tests/support/catalog.h"
 
 namespace moebius::testing {
 

@@ -20,13 +20,13 @@
 #include <iostream>
 #include <set>
 
-#include "model/catalog.h"
 #include "model/checkpoint.h"
 #include "model/learner.h"
 #include "space/base/atomic_file.h"
 #include "space/base/json.h"
 #include "space/base/rng.h"
 #include "space/scale.h"
+#include "tests/support/catalog.h"
 
 namespace moebius {
 namespace {
@@ -56,7 +56,7 @@ Case file_case(const std::string& path, const LayerTypes& types) {
   Case result;
   result.name = std::filesystem::path(path).stem().string();
   result.spec = read_spec(reader.object("block"), types);
-  result.recipe = read_recipe(reader.object("recipe"));
+  result.recipe = read_recipe(reader.object("recipe"), types);
   result.vocab = reader.integer("vocab", 1, 1 << 20);
   reader.finish();
   problems.raise();

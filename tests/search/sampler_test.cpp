@@ -237,7 +237,6 @@ TEST(Evolution, ReachesThePublishedRegretOnNasBenchMacro) {
     type.why_illegal = [](const Fields&, const TokenShape&) { return std::string(); };
     type.operations = [](const Fields&, const TokenShape&) { return std::vector<Operation>(); };
     type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
-    type.family = [](const Fields&) { return std::string(); };
     three.add(name, type);
   }
   const Space space = macro_space(three);

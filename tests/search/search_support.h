@@ -15,7 +15,7 @@
 #include <tuple>
 #include <vector>
 
-#include "model/catalog.h"
+#include "search/results/builtin_catalog.h"
 #include "search/study/stored.h"
 #include "search/study/study.h"
 #include "tests/support/folder.h"

@@ -12,7 +12,7 @@ using testing::error_of;
 Recipe read(const std::string& text) {
   const Json document = parse_json(text, "r.json");
   Problems problems("r.json");
-  Recipe recipe = read_recipe(Reader(document, "/recipe", problems));
+  Recipe recipe = read_recipe(Reader(document, "/recipe", problems), testing::test_types());
   problems.raise();
   return recipe;
 }
@@ -27,9 +27,46 @@ TEST(Recipe, ComesBackFromItsJson) {
   EXPECT_EQ(read(to_json(recipe).dump()), recipe);
 }
 
-TEST(Recipe, OneRateIsTheRateOfEveryFamily) {
-  for (const auto& [family, rate] : read(R"({"lr":0.01})").lr) EXPECT_EQ(rate, 0.01) << family;
-  EXPECT_EQ(read("{}").lr, Recipe().lr);
+TEST(Recipe, OneRateIsTheRateOfEveryGroup) {
+  const std::map<std::string, double> all = {
+      {"dense", 0.01}, {"token_choice", 0.01}, {"expert_choice", 0.01}};
+  EXPECT_EQ(read(R"({"lr":0.01})").lr, all);
+  EXPECT_EQ(read(R"({"lr":{"dense":0.01}})").lr, all);  // a group that is left out
+  EXPECT_EQ(read("{}"), default_recipe(testing::test_types()));
+  for (const auto& [group, rate] : read("{}").lr) EXPECT_EQ(rate, Recipe().lr.at("dense")) << group;
+  EXPECT_EQ(read("{}").lr.size(), 3u);
+}
+
+TEST(Recipe, AGroupWithoutARateTrainsAtTheDefaultOne) {
+  Recipe recipe;
+  recipe.lr = {{"dense", 0.1}, {"token_choice", 0.2}};
+  EXPECT_EQ(recipe.rate("token_choice"), 0.2);
+  EXPECT_EQ(recipe.rate("state_space"), 0.1);
+  recipe.lr.erase("dense");
+  EXPECT_EQ(error_of([&] { recipe.rate("state_space"); }),
+            "recipe:/lr/state_space: no learning rate");
+}
+
+// A stored recipe may name groups that no type declares any more.
+TEST(Recipe, ReadWithoutTypesKeepsItsGroups) {
+  const Json document = {{"lr", {{"dense", 0.1}, {"gone", 0.4}}}};
+  Problems problems("r.json");
+  const Recipe recipe = read_recipe(Reader(document, "", problems));
+  problems.raise();
+  EXPECT_EQ(recipe.lr, (std::map<std::string, double>{{"dense", 0.1}, {"gone", 0.4}}));
+}
+
+// A new sub-layer type declares a group of its own; recipes from before are read with it.
+TEST(Recipe, EveryDeclaredGroupMayHaveARate) {
+  LayerTypes types("sub-layer type");
+  LayerType recurrent;
+  recurrent.rate_groups = {"state_space"};
+  types.add("recurrent", recurrent);
+  const Json document = {{"lr", {{"dense", 0.1}, {"state_space", 0.4}}}};
+  Problems problems("r.json");
+  const Recipe recipe = read_recipe(Reader(document, "", problems), types);
+  problems.raise();
+  EXPECT_EQ(recipe.rate("state_space"), 0.4);
 }
 
 TEST(Recipe, TheWholeBatchIsOneMicroBatchUnlessSaid) {
@@ -46,7 +83,6 @@ TEST(Recipe, RefusesWhatCannotTrain) {  // B20, B25
       "r.json:/recipe/precision: unknown choice; allowed: auto, fp32, bf16; got: string \"fp8\"");
   EXPECT_EQ(error_of([] { read(R"({"lr":{"dense":1e30,"token_choice":0.1,"dens":1}})"); }),
             "r.json:/recipe/lr/dense: out of range; allowed: 1e-09..100; got: number 1e+30\n"
-            "r.json:/recipe/lr: missing key \"expert_choice\"\n"
             "r.json:/recipe/lr/dens: unknown key; did you mean 'dense'?; allowed: dense, "
             "expert_choice, token_choice");
   EXPECT_EQ(error_of([] { read(R"({"batch":16,"micro_batch":5,"warmup":0.5,"decay":0.6})"); }),

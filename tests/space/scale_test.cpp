@@ -131,25 +131,86 @@ TEST(Baseline, ABlockThatDoesNotFillTheScaleIsAnError) {
 TEST(ScaleBlock, GivesThePapersBrainformersFromTheirProxy) {
   const Spec proxy = baseline("brainformer-1-100m-32e", test_types());
   const Scale from = scale("100m-32e");
-  EXPECT_EQ(scale_block(proxy, from, scale("1b-64e")),
+  EXPECT_EQ(scale_block(proxy, from, scale("1b-64e"), test_types()),
             baseline("brainformer-1-1b-64e", test_types()));
-  EXPECT_EQ(scale_block(proxy, from, scale("8b-64e")),
+  EXPECT_EQ(scale_block(proxy, from, scale("8b-64e"), test_types()),
             baseline("brainformer-1-8b-64e", test_types()));
-  EXPECT_EQ(scale_block(proxy, from, from), proxy);
-  EXPECT_EQ(scale_block(baseline("brainformer-2-100m-32e", test_types()), from, scale("8b-64e")),
+  EXPECT_EQ(scale_block(proxy, from, from, test_types()), proxy);
+  EXPECT_EQ(scale_block(baseline("brainformer-2-100m-32e", test_types()), from, scale("8b-64e"),
+                        test_types()),
             baseline("brainformer-2-8b-64e", test_types()));
 }
 
 TEST(ScaleBlock, HeadsFollowTheRule) {
   const Spec proxy = baseline("brainformer-1-100m-32e", test_types());
   const auto attention = [&](HeadRule rule) {
-    const Spec spec = scale_block(proxy, scale("100m-32e"), scale("1b-64e"), rule);
+    const Spec spec = scale_block(proxy, scale("100m-32e"), scale("1b-64e"), test_types(), rule);
     const Fields& fields = spec.sublayers[0].fields;
     return std::pair(integer(fields, "heads"), integer(fields, "head_dim"));
   };
   EXPECT_EQ(attention(HeadRule::Keep), std::pair(std::int64_t{20}, std::int64_t{64}));
   EXPECT_EQ(attention(HeadRule::ScaleHeads), std::pair(std::int64_t{40}, std::int64_t{64}));
   EXPECT_EQ(attention(HeadRule::ScaleHeadDim), std::pair(std::int64_t{20}, std::int64_t{128}));
+}
+
+// Fields scale as they declare, whatever their names (B18).
+TEST(ScaleBlock, FieldsScaleAsDeclared) {
+  LayerTypes types("sub-layer type");
+  LayerType mixer;
+  mixer.name = "mixer";
+  mixer.fields = {
+      {.name = "d_state", .low = 1, .high = 64},
+      {.name = "d_gain",
+       .kind = Field::Kind::Number,
+       .low = 0,
+       .high = 1e6,
+       .scaling = Scaling::Width},
+      {.name = "inner", .low = 1, .high = 1 << 20, .scaling = Scaling::Width, .iso_flops = true},
+      {.name = "kv_heads", .low = 1, .high = 64, .scaling = Scaling::Heads},
+      {.name = "shared_experts", .low = 1, .high = 64, .scaling = Scaling::Experts}};
+  mixer.operations = [](const Fields& fields, const TokenShape& shape) {
+    return std::vector<Operation>{Matmul{shape.tokens(), integer(fields, "inner"), shape.d_model}};
+  };
+  types.add("mixer", mixer);
+  const Fields fields = {{"d_state", std::int64_t{16}},
+                         {"d_gain", 0.3},
+                         {"inner", std::int64_t{96}},
+                         {"kv_heads", std::int64_t{4}},
+                         {"shared_experts", std::int64_t{2}}};
+  const Spec spec{.d_model = 768, .stacks = 24, .sublayers = {{"mixer", fields}}};
+  const auto scaled = [&](HeadRule rule) {
+    return scale_block(spec, scale("100m-32e"), scale("1b-64e"), types, rule).sublayers[0].fields;
+  };
+  EXPECT_EQ(scaled(HeadRule::Keep), (Fields{{"d_state", std::int64_t{16}},
+                                            {"d_gain", 0.6},
+                                            {"inner", std::int64_t{192}},
+                                            {"kv_heads", std::int64_t{4}},
+                                            {"shared_experts", std::int64_t{64}}}));
+  EXPECT_EQ(integer(scaled(HeadRule::ScaleHeads), "kv_heads"), 8);
+
+  const Fields wider = iso_flops(spec, 2 * active_flops(spec, types, {1, 8, 0}), types, {1, 8, 0})
+                           .sublayers[0]
+                           .fields;
+  EXPECT_EQ(integer(wider, "inner"), 192);
+  EXPECT_EQ(number(wider, "d_gain"), 0.3);
+
+  const Json file = Json::parse(R"({"format":"moebius.baseline/1","name":"m","source":"-",
+    "d_model":1,"sublayers":[{"type":"mixer","d_state":16,"d_gain":0.001,"inner":2,
+    "kv_heads":0.25}],"published":{"8b-64e":{"d_model":4096,"d_gain":7.5}}})");
+  const Fields base = read_block(file, "m.json", scale("1b-64e"), types).sublayers[0].fields;
+  EXPECT_EQ(base, (Fields{{"d_state", std::int64_t{16}},
+                          {"d_gain", 1.536},
+                          {"inner", std::int64_t{3072}},
+                          {"kv_heads", std::int64_t{6}},
+                          {"shared_experts", std::int64_t{64}}}));
+  const Spec published = read_block(file, "m.json", scale("8b-64e"), types);
+  EXPECT_EQ(published.d_model, 4096);
+  EXPECT_EQ(number(published.sublayers[0].fields, "d_gain"), 7.5);
+  Json wrong = file;
+  wrong["published"]["8b-64e"] = {{"d_state", 32}};
+  EXPECT_EQ(error_of([&] { read_block(wrong, "m.json", scale("8b-64e"), types); }),
+            "m.json:/published/8b-64e/d_state: unknown size; allowed: d_gain, d_model, inner, "
+            "kv_heads");
 }
 
 TEST(IsoFlops, MeetsTheTargetWithinTwoPercent) {

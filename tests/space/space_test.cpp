@@ -155,7 +155,7 @@ TEST(Feasible, DemandsAttentionWhereTheSpaceHasIt) {
   const Json all_ffn = {
       {"type", {"ffn", "ffn", "ffn"}}, {"d_model", 64}, {"d_moe", 48}, {"d_ffn", 96}, {"heads", 4},
       {"activation", "relu"}};
-  EXPECT_EQ(judge(space, point_of(space, all_ffn)), "no attention sub-layer");
+  EXPECT_EQ(judge(space, point_of(space, all_ffn)), "no sub-layer mixes tokens");
   document["knobs"]["type"]["choices"] = {"moe", "ffn"};
   document["knobs"].erase("heads");
   document["fixed"].erase("head_dim");

@@ -150,7 +150,7 @@ TEST(Spec, GroupsOfSeveralSequencesForbidMicroBatching) {
 
 TEST(Spec, IsDrawnCountedAndClassified) {
   const auto family_of = [](const char* name) {
-    return family(baseline(name, test_types()), test_types());
+    return rate_group(baseline(name, test_types()), test_types());
   };
   const auto causal = [](const char* name) {
     return causality_text(causality(baseline(name, test_types()), test_types(), {2, 64, 0}));
@@ -163,7 +163,7 @@ TEST(Spec, IsDrawnCountedAndClassified) {
   EXPECT_EQ(family_of("brainformer-2-nano"), "expert_choice");
   Spec mixed = baseline("brainformer-2-nano", test_types());
   mixed.sublayers.push_back(baseline("glam-nano", test_types()).sublayers[1]);
-  EXPECT_EQ(family(mixed, test_types()), "expert_choice");  // wins over token choice
+  EXPECT_EQ(rate_group(mixed, test_types()), "expert_choice");  // wins over token choice
   EXPECT_EQ(causal("dense-nano"), "yes");
   EXPECT_EQ(causal("glam-nano"), "drops");
   EXPECT_EQ(causal("glam-dropless-nano"), "yes");

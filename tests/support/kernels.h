@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/catalog.h"
 #include "space/base/rng.h"
+#include "tests/support/catalog.h"
 
 namespace moebius::testing_support {
 

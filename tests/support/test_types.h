@@ -39,8 +39,8 @@ inline LayerType attn_type() {
   LayerType type;
   type.name = "attn";
   type.symbol = 'a';
-  type.fields = {{.name = "heads", .low = 1, .high = 4096},
-                 {.name = "head_dim", .low = 1, .high = 1024},
+  type.fields = {{.name = "heads", .low = 1, .high = 4096, .scaling = Scaling::Heads},
+                 {.name = "head_dim", .low = 1, .high = 1024, .scaling = Scaling::HeadWidth},
                  {.name = "position",
                   .kind = Field::Kind::Choice,
                   .choices = {"relative_bias", "rope", "learned", "none"},
@@ -58,7 +58,10 @@ inline LayerType attn_type() {
     return taps == 0 || taps == 3 ? "" : "qkv_conv: must be 0 or 3";
   };
   type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
-  type.family = [](const Fields&) { return std::string(); };
+  type.mixes_tokens = true;
+  type.wants_learned_positions = [](const Fields& fields) {
+    return text(fields, "position") == "learned";
+  };
   return type;
 }
 
@@ -82,8 +85,8 @@ inline LayerType moe_type() {
   type.name = "moe";
   type.symbol = 'g';
   type.fields = {
-      {.name = "d_moe", .low = 1, .high = 1 << 20},
-      {.name = "experts", .low = 1, .high = 4096},
+      {.name = "d_moe", .low = 1, .high = 1 << 20, .scaling = Scaling::Width, .iso_flops = true},
+      {.name = "experts", .low = 1, .high = 4096, .scaling = Scaling::Experts},
       {.name = "gating", .kind = Field::Kind::Choice, .choices = {"top2", "top1", "expert_choice"}},
       {.name = "capacity", .kind = Field::Kind::Number, .low = 0, .high = 64, .choices = {"none"}},
       {.name = "group", .kind = Field::Kind::Text, .fallback = {std::string("sequence")}},
@@ -103,9 +106,16 @@ inline LayerType moe_type() {
     if (std::holds_alternative<std::string>(fields.at("capacity"))) return Causality::Yes;
     return text(fields, "gating") == "expert_choice" ? Causality::Selection : Causality::Drops;
   };
-  type.family = [](const Fields& fields) -> std::string {
-    return text(fields, "gating") == "expert_choice" ? "expert_choice" : "token_choice";
+  type.routes = true;
+  type.needs_whole_batch = [](const Fields& fields) -> std::string {
+    const std::string group = text(fields, "group");
+    return group == "position" || group == "batch" ? "group" : "";
   };
+  type.rate_group = [](const Fields& fields) -> RateGroup {
+    if (text(fields, "gating") == "expert_choice") return {"expert_choice", 2};
+    return {"token_choice", 1};
+  };
+  type.rate_groups = {"token_choice", "expert_choice"};
   return type;
 }
 
@@ -113,14 +123,15 @@ inline LayerType ffn_type() {
   LayerType type;
   type.name = "ffn";
   type.symbol = 'f';
-  type.fields = {{.name = "d_ffn", .low = 1, .high = 1 << 20}, activation_field()};
+  type.fields = {
+      {.name = "d_ffn", .low = 1, .high = 1 << 20, .scaling = Scaling::Width, .iso_flops = true},
+      activation_field()};
   type.operations = [](const Fields& fields, const TokenShape& shape) {
     return hidden(shape.tokens(), 1, shape.d_model, integer(fields, "d_ffn"),
                   gated(text(fields, "activation")));
   };
   type.why_illegal = [](const Fields&, const TokenShape&) { return std::string(); };
   type.causality = [](const Fields&, const TokenShape&) { return Causality::Yes; };
-  type.family = [](const Fields&) { return std::string(); };
   return type;
 }
 

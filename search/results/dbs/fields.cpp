@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <set>
 
-#include "model/catalog.h"
+#include "search/results/builtin_catalog.h"
 #include "space/base/check.h"
 
 namespace moebius::sqlite {

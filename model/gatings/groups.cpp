@@ -84,6 +84,8 @@ std::string why_bad_groups(const GatingSite& site, const TokenShape& shape) {
   return why;
 }
 
+bool spans_batch(const std::string& group) { return group == "position" || group == "batch"; }
+
 std::int64_t slots_per_expert(const GatingSite& site, const TokenShape& shape) {
   if (site.capacity < 0) return -1;
   const double c = slots(site, groups(site.group, shape).size);
