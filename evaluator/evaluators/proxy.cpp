@@ -215,8 +215,8 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Observer& obser
   const double loss = loss_in(Mode::Causal);
   const Causality declared = causality(candidate.spec, options_.catalog->types,
                                        {recipe.micro_batch, recipe.seq, candidate.spec.d_model});
-  const std::string contradiction =
-      why_not_as_declared(probe_causality(learner, *corpus_, recipe), declared);
+  const Leaks leaks = probe_causality(learner, *corpus_, recipe);
+  const std::string contradiction = why_not_as_declared(leaks, declared);
   if (!std::isfinite(loss) || !contradiction.empty()) {
     outcome.ending = contradiction.empty() ? Ending::Diverged : Ending::Failed;
     outcome.message = contradiction.empty() ? fmt::format("final loss {}", loss) : contradiction;
@@ -227,7 +227,7 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Observer& obser
   measurement.native_loss = declared == Causality::Selection ? loss_in(Mode::Native) : loss;
   measurement.bits_per_byte =
       loss / std::numbers::ln2 / corpus_->bytes_per_token(Split::Validation);
-  measurement.causal = causality_text(declared);
+  measurement.causal = causality_text(measured_causality(leaks));
   measurement.result_hash = result_hash(learner, outcome.curve, loss);
   if (candidate.keep_weights.empty() || !observer.wants_weights(loss)) return;
   const auto tokenizer = corpus_->tokenizer();

@@ -24,7 +24,9 @@ struct Measurement {
   double stopped_loss;  // last interim validation loss of an attempt that did not finish
   std::int64_t stopped_step = 0;
   double bits_per_byte;
-  std::string causal;  // "yes" | "drops" | "selection", as the block declares it
+  // "yes" | "drops" | "selection" (causality_text): what the probe found; of the command evaluator,
+  // whose trainer is not probed, what the block declares.
+  std::string causal;
   std::string split = "validation";
   double epochs = 0;                         // passes over the training split
   std::int64_t steps = 0, tokens = 0;        // trained

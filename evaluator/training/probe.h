@@ -7,21 +7,28 @@
 
 namespace moebius {
 
-// What the causality probe saw: token j of one row was changed; `native` or `causal` is true when a
-// logit at a position before j, of any row, changed by a bit in that mode.
+// What the causality probe saw: a later token changed an earlier number by a bit.
 struct Leaks {
   bool native = false;  // with the training routing
   bool causal = false;  // in the mode that ranks
+  bool without_drops =
+      false;  // in either, between two runs that dropped no pair of token and expert
 };
-// Probes one micro-batch of validation tokens at several rows and positions. Where T x V is above
-// 2^23, it compares token losses instead of logits.
+
+// Probes one micro-batch of validation tokens: changes all tokens from some position on, in every
+// row, and compares the logits of the positions before it bit by bit. Where T x V is above 2^23, it
+// compares token losses instead. Several positions are tried. Weights and routing state stay.
 Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& recipe);
 
 // Bytes that the probe needs beside the learner.
 std::int64_t probe_bytes(const Recipe& recipe, std::int64_t vocab);
 
-// "" or how the probe contradicts what the block declares: `yes` never leaks, `selection` never in
-// the causal mode.
+// `yes` when no leak was found, `drops` when pairs were dropped wherever one was, else `selection`.
+Causality measured_causality(const Leaks& leaks);
+
+// "" or how the probe contradicts what the block declares: what it measured is worse, or a block
+// that declares `selection` leaks in the mode that ranks. Finding less than declared is no
+// contradiction: a few tokens do not show every leak.
 std::string why_not_as_declared(const Leaks& leaks, Causality declared);
 
 }  // namespace moebius
