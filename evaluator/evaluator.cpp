@@ -50,10 +50,4 @@ std::string ending_text(Ending ending) {
   return "failed";
 }
 
-Measurement::Measurement() {
-  for (double* number : {&loss, &native_loss, &stopped_loss, &bits_per_byte, &virtual_seconds,
-                         &step_seconds, &step_ratio})
-    *number = std::numeric_limits<double>::quiet_NaN();
-}
-
 }  // namespace moebius

@@ -69,10 +69,7 @@ int run_info(const InfoOptions& options) {
   print_out(fmt::format("{}\nvocabulary {}, hash {}\n", printable(corpus->describe()),
                         corpus->vocab(), corpus->hash()));
   Table table;
-  table.columns = {{"split", "split"},
-                   {"documents", "documents"},
-                   {"tokens", "tokens"},
-                   {"bytes_per_token", "bytes/token", Style::Ratio}};
+  table.columns = {{"split"}, {"documents"}, {"tokens"}, {"bytes_per_token", Style::Ratio}};
   for (const Split split : kSplits)
     table.rows.push_back({split_text(split), corpus->documents(split), corpus->size(split),
                           or_null(corpus->bytes_per_token(split))});

@@ -92,17 +92,12 @@ SessionRequest request_of(const Options& options) {
   return request;
 }
 
-const Trial* best_found(const Leaderboard& board) {
-  for (const Standing& row : board.rows)
-    if (row.first().role == TrialRole::Search) return &row.first();
-  return nullptr;
-}
-
 // The seed that a block was chosen by flatters it: what it is worth is measured on fresh ones.
 void repeat_best(Session& session) {
   const History history = session.study().history();
-  const Trial* best = best_found(leaderboard(history));
-  if (best == nullptr) return;
+  const std::optional<BlockResult> found = leaderboard(history, 1).best;
+  if (!found) return;
+  const Trial* best = history.find(found->number);
   info("training the best block again with {} other seeds", kFreshSeeds);
   session.study().add({best->spec}, TrialRole::Rerun, best->number, kFreshSeeds);
 }
@@ -131,17 +126,17 @@ int run(const Options& options) {
   if (const int code = session->run(go_on); code != 0) return code;
 
   const History history = session->study().history();
-  const Leaderboard board = leaderboard(history);
-  print_leaderboard(board, session->db(), 20);
-  print_out("\n" + verdict(board, layer_types()) + "\n");
-  const Trial* best = best_found(board);
-  if (best == nullptr) return static_cast<int>(Exit::NoUsableTrial);
+  const Leaderboard board = leaderboard(history, 20);
+  print_leaderboard(board, session->db());
+  print_out("\n" + verdict(board) + "\n");
+  if (!board.best) return static_cast<int>(Exit::NoUsableTrial);
+  const Trial* best = history.find(board.best->number);
   print_out(fmt::format("\nthe best block found, trial {}:\n\n{}", best->number,
                         draw_block(best->spec, layer_types(), terminal_charset())));
   const std::string where = flags(session->db());
   print_out(
       fmt::format("\nexported {}\nnext: moebius show {}{}\n      moebius query --db {} --sql "
-                  "'select * from leaderboard'\n      moebius scale{} --top 3 --to 1B/64E "
+                  "'select * from blocks'\n      moebius scale{} --top 3 --to 1B/64E "
                   "--plan\n",
                   export_best(*session, history, *best, options.out), best->number, where,
                   shell_quoted(options.db), where));

@@ -26,9 +26,10 @@ struct Condition {
   bool null = false;
 };
 
-std::size_t column_index(const Table& table, const std::string& name, const std::string& option) {
+std::size_t column_index(const std::vector<Column>& columns, const std::string& name,
+                         const std::string& option) {
   std::vector<std::string> names;
-  for (const Column& column : table.columns) names.push_back(column.name);
+  for (const Column& column : columns) names.push_back(column.name);
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end())
     bad_input(option, unknown_name("unknown column '" + name + "'", name, names),
@@ -79,14 +80,14 @@ class Scanner {
   std::size_t at_ = 0;
 };
 
-Condition read_condition(Scanner& scanner, const Table& table) {
+Condition read_condition(Scanner& scanner, const std::vector<Column>& columns) {
   static const std::vector<std::string> ops = {"=", "!=", "<", "<=", ">", ">=", "~"};
   Condition condition;
-  condition.column = column_index(table, scanner.word(), kWhere);
+  condition.column = column_index(columns, scanner.word(), kWhere);
   scanner.done();
   condition.op = scanner.op();
   if (std::find(ops.begin(), ops.end(), condition.op) == ops.end())
-    bad_input(kWhere, "not a comparison after '" + table.columns[condition.column].name + "'",
+    bad_input(kWhere, "not a comparison after '" + columns[condition.column].name + "'",
               join(ops, " "), condition.op);
   if (scanner.done()) bad_input(kWhere, "needs a value after '" + condition.op + "'");
   bool quoted = false;
@@ -99,14 +100,15 @@ Condition read_condition(Scanner& scanner, const Table& table) {
   return condition;
 }
 
-std::vector<Condition> read_conditions(const std::string& text, const Table& table) {
+std::vector<Condition> read_conditions(const std::string& text,
+                                       const std::vector<Column>& columns) {
   if (text.size() > kLongest)
     bad_input(kWhere, "too long", fmt::format("at most {} characters", kLongest),
               std::to_string(text.size()));
   std::vector<Condition> conditions;
   Scanner scanner(text);
   while (!scanner.done()) {
-    conditions.push_back(read_condition(scanner, table));
+    conditions.push_back(read_condition(scanner, columns));
     if (scanner.done()) break;
     if (const std::string word = scanner.word(); word != "and")
       bad_input(kWhere, "conditions are joined by 'and'", "", word);
@@ -154,18 +156,41 @@ bool holds(const Condition& condition, const Json& value) {
   return condition.op == ">" ? order > 0 : order >= 0;
 }
 
-void sort_rows(Table& table, const std::string& sort) {
+struct Order {
+  std::size_t column = 0;
+  bool descending = false;
+};
+
+Order read_order(const std::string& sort, const std::vector<Column>& columns) {
   const std::size_t colon = sort.find(':');
   const std::string direction = colon == std::string::npos ? "asc" : sort.substr(colon + 1);
   if (direction != "asc" && direction != "desc")
     bad_input("--sort", "unknown direction", "COLUMN, COLUMN:asc, COLUMN:desc", sort);
-  const std::size_t column = column_index(table, sort.substr(0, colon), "--sort");
+  return {column_index(columns, sort.substr(0, colon), "--sort"), direction == "desc"};
+}
+
+void sort_rows(Table& table, const Order& order) {
   std::stable_sort(table.rows.begin(), table.rows.end(), [&](const auto& left, const auto& right) {
-    const Json& l = left[column];
-    const Json& r = right[column];
+    const Json& l = left[order.column];
+    const Json& r = right[order.column];
     if (l.is_null() || r.is_null()) return !l.is_null() && r.is_null();  // unknown comes last
-    return direction == "asc" ? compare(l, r) < 0 : compare(r, l) < 0;
+    return order.descending ? compare(r, l) < 0 : compare(l, r) < 0;
   });
+}
+
+// holds() as SQL.
+std::string sql_of(const Condition& condition, const std::string& column,
+                   std::vector<Json>& bound) {
+  if (condition.null) return fmt::format("{} IS {}NULL", column, condition.op == "=" ? "" : "NOT ");
+  bound.emplace_back(condition.text);
+  if (condition.op == "~") return fmt::format("instr({}, ?) > 0", column);
+  std::string number = condition.op == "!=" ? "1" : "0";
+  if (condition.number) {
+    bound.emplace_back(*condition.number);
+    number = fmt::format("{} {} ?", column, condition.op);
+  }
+  return fmt::format("CASE typeof({0}) WHEN 'null' THEN 0 WHEN 'text' THEN {0} {1} ? ELSE {2} END",
+                     column, condition.op, number);
 }
 
 }  // namespace
@@ -185,15 +210,31 @@ void select(Table& table, const ListOptions& options) {
   for (auto& row : table.rows)
     for (Json& cell : row)
       if (cell.is_number_float() && !std::isfinite(cell.get<double>())) cell = nullptr;
-  const std::vector<Condition> conditions = read_conditions(options.where, table);
+  const std::vector<Condition> conditions = read_conditions(options.where, table.columns);
   std::erase_if(table.rows, [&](const std::vector<Json>& row) {
     return !std::all_of(conditions.begin(), conditions.end(), [&](const Condition& condition) {
       return holds(condition, row[condition.column]);
     });
   });
-  if (!options.sort.empty()) sort_rows(table, options.sort);
+  if (!options.sort.empty()) sort_rows(table, read_order(options.sort, table.columns));
   if (options.limit > 0 && table.rows.size() > static_cast<std::size_t>(options.limit))
     table.rows.resize(static_cast<std::size_t>(options.limit));
+}
+
+SqlFilter sql_filter(const std::vector<Column>& columns, const ListOptions& options,
+                     const std::string& order) {
+  SqlFilter filter;
+  for (const Condition& condition : read_conditions(options.where, columns))
+    filter.sql += " AND " + sql_of(condition, columns[condition.column].name, filter.bound);
+  filter.sql += " ORDER BY ";
+  if (!options.sort.empty()) {
+    const Order by = read_order(options.sort, columns);
+    filter.sql +=
+        fmt::format("{0} IS NULL, {0}{1}, ", columns[by.column].name, by.descending ? " DESC" : "");
+  }
+  filter.sql += order;
+  if (options.limit > 0) filter.sql += fmt::format(" LIMIT {}", options.limit);
+  return filter;
 }
 
 void print_table(Table table, const ListOptions& options) {

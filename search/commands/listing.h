@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "search/commands/args.h"
 #include "search/report/table.h"
@@ -18,8 +19,17 @@ void describe_filters(Args& args, ListOptions& options);
 
 // Keeps the rows for which the condition holds, then sorts, then cuts. Conditions are
 // "COLUMN OP VALUE [and ...]" with = != < <= > >= and ~ (contains); values are numbers, words,
-// 'quoted words' or null. Nothing of it ever becomes SQL. Error(BadInput) names --where or --sort.
+// 'quoted words' or null. Error(BadInput) names --where or --sort.
 void select(Table& table, const ListOptions& options);
+
+// The same as SQL, to stand behind "SELECT .. WHERE ..": names are those of `columns`, values are
+// bound. `order`: the column that breaks ties.
+struct SqlFilter {
+  std::string sql;  // " AND .. ORDER BY .. LIMIT .."
+  std::vector<Json> bound;
+};
+SqlFilter sql_filter(const std::vector<Column>& columns, const ListOptions& options,
+                     const std::string& order);
 
 // select() and the table on stdout, in the format asked for.
 void print_table(Table table, const ListOptions& options);

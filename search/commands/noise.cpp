@@ -24,40 +24,37 @@ std::vector<const Trial*> subjects(const History& history, const std::vector<std
     if (const Trial& trial = pick_trial(history, number); seen.insert(trial.spec_hash).second)
       result.push_back(&trial);
   if (!named.empty()) return result;
-  for (const Trial& trial : history.trials())
-    if (trial.role == TrialRole::Baseline && seen.insert(trial.spec_hash).second)
-      result.push_back(&trial);
+  for (const Trial* trial : history.of_role(TrialRole::Baseline))
+    if (seen.insert(trial->spec_hash).second) result.push_back(trial);
   if (result.empty()) bad_input("TRIAL", "the study has no baseline; name the trials to repeat");
   return result;
 }
 
 // Repeats that an interrupted `noise` left open count.
 std::int64_t open_repeats(const History& history, const Trial& subject) {
-  return std::count_if(history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
-    return trial.role == TrialRole::Noise && !trial.final() && trial.spec_hash == subject.spec_hash;
+  const std::vector<const Trial*> same = history.of_block(subject.spec_hash);
+  return std::count_if(same.begin(), same.end(), [](const Trial* trial) {
+    return trial->role == TrialRole::Noise && !trial->final();
   });
 }
 
-Table noise_table(const Leaderboard& board, const std::vector<std::string>& hashes) {
+Table noise_table(const History& history, const std::vector<std::string>& hashes) {
   Table table;
-  table.columns = {{"block", "block"},
-                   {"label", "label"},
-                   {"seeds", "seeds"},
-                   {"mean", "mean loss", Style::Loss},
-                   {"sd", "sd", Style::Loss},
-                   {"lowest", "lowest", Style::Loss},
-                   {"highest", "highest", Style::Loss}};
-  for (const Standing& row : board.rows) {
-    if (std::find(hashes.begin(), hashes.end(), row.block.spec_hash) == hashes.end()) continue;
-    double low = row.first().loss(), high = low;
-    for (const Trial* trial : row.block.trials) {
-      low = std::min(low, trial->loss());
-      high = std::max(high, trial->loss());
-    }
-    table.rows.push_back({notation(row.first().spec, layer_types()), row.first().label,
-                          row.block.loss.n, or_null(row.block.loss.mean),
-                          or_null(row.block.loss.sd), low, high});
-  }
+  table.columns = {{"block"},
+                   {"label"},
+                   {"seeds"},
+                   {"loss", Style::Loss},
+                   {"sd", Style::Loss},
+                   {"lowest", Style::Loss},
+                   {"highest", Style::Loss}};
+  std::vector<BlockResult> blocks;
+  for (const std::string& hash : hashes)
+    if (BlockResult block = block_result(history.of_block(hash)); block.loss.n > 0)
+      blocks.push_back(std::move(block));
+  std::sort(blocks.begin(), blocks.end(), is_better);
+  for (const BlockResult& block : blocks)
+    table.rows.push_back({block.block, block.label, block.loss.n, or_null(block.loss.mean),
+                          or_null(block.loss.sd), block.lowest, block.highest});
   return table;
 }
 
@@ -75,9 +72,9 @@ int run(const Options& options) {
   }
   if (const int code = session->run(); code != 0) return code;
   const History history = session->study().history();
-  const Leaderboard board = leaderboard(history);
-  print_table(noise_table(board, hashes), options.list);
-  if (options.list.format == "table") print_out(leaderboard_notes(board, flags(session->db())));
+  print_table(noise_table(history, hashes), options.list);
+  if (options.list.format == "table")
+    print_out(leaderboard_notes(leaderboard(history, 1), flags(session->db())));
   return 0;
 }
 

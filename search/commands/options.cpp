@@ -108,7 +108,7 @@ const Trial& pick_trial(const History& history, const std::string& number) {
   const auto [rest, error] = std::from_chars(number.data(), end, value);
   const Trial* trial = error == std::errc() && rest == end ? history.find(value) : nullptr;
   if (trial != nullptr) return *trial;
-  const std::size_t count = history.trials().size();
+  const std::int64_t count = history.size();
   bad_input("TRIAL", "no such trial", count == 0 ? "none yet" : fmt::format("0..{}", count - 1),
             number);
 }

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <limits>
 
 #include "search/report/table.h"
+#include "search/results/statistics.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 
@@ -16,6 +18,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kRedraw(200);
 constexpr std::chrono::seconds kPlainLine(5);
+constexpr std::int64_t kRanked = 64;  // blocks whose means are followed
 
 ProgressDisplay* current = nullptr;  // what log lines go through
 
@@ -35,9 +38,17 @@ ProgressDisplay::ProgressDisplay(const History& history, std::int64_t total,
       quiet_(log_level() < LogLevel::Info),
       live_(isatty(STDERR_FILENO) != 0),
       total_(total) {
-  for (const Trial& trial : history.trials())
-    if (trial.final() && trial.outcome) count(trial, trial.outcome->ending, trial.loss());
-  ended_before_ = ended_;
+  ended_ = ended_before_ = history.size() - static_cast<std::int64_t>(history.open().size());
+  pruned_ = history.count(TrialState::Pruned);
+  infeasible_ = history.count(TrialState::Infeasible);
+  failed_ = history.count(TrialState::Diverged) + history.count(TrialState::OutOfMemory) +
+            history.count(TrialState::Failed);
+  if (const Trial* first = history.find(0); first != nullptr && std::isfinite(first->loss()))
+    baseline_ = fmt::format("{} {:.4f}", name_of(*first), first->loss());
+  for (const BlockResult& block : rank_blocks(history, kRanked).blocks)
+    if (block.searched())
+      best_.push_back({block.spec_hash, fmt::format("{} (trial {})", block.block, block.number),
+                       block.loss.mean * static_cast<double>(block.loss.n), block.loss.n});
   current = this;
   set_log_sink(&ProgressDisplay::log_sink);
 }
@@ -67,9 +78,23 @@ void ProgressDisplay::count(const Trial& trial, Ending ending, double loss) {
   failed_ +=
       ending == Ending::Diverged || ending == Ending::OutOfMemory || ending == Ending::Failed;
   if (!std::isfinite(loss)) return;
-  if (trial.number == 0) gate_ = {loss, name_of(trial)};
-  if (trial.role != TrialRole::Baseline && (best_.name.empty() || loss < best_.loss))
-    best_ = {loss, fmt::format("{} (trial {})", name_of(trial), trial.number)};
+  if (trial.number == 0) baseline_ = fmt::format("{} {:.4f}", name_of(trial), loss);
+  if (trial.role != TrialRole::Baseline) rank(trial, loss);
+}
+
+void ProgressDisplay::rank(const Trial& trial, double loss) {
+  auto block = std::find_if(best_.begin(), best_.end(),
+                            [&](const Block& known) { return known.spec_hash == trial.spec_hash; });
+  if (block == best_.end()) {
+    const std::string name = fmt::format("{} (trial {})", name_of(trial), trial.number);
+    block = best_.insert(block, {trial.spec_hash, name});
+  }
+  block->sum += loss;
+  ++block->seeds;
+  std::stable_sort(best_.begin(), best_.end(), [](const Block& left, const Block& right) {
+    return left.mean() < right.mean();
+  });
+  if (std::ssize(best_) > kRanked) best_.pop_back();
 }
 
 std::string ProgressDisplay::totals() const {
@@ -77,8 +102,9 @@ std::string ProgressDisplay::totals() const {
   if (pruned_ > 0) text += fmt::format(", {} pruned", pruned_);
   if (infeasible_ > 0) text += fmt::format(", {} infeasible", infeasible_);
   if (failed_ > 0) text += fmt::format(", {} failed", failed_);
-  if (!best_.name.empty()) text += fmt::format("; best {:.4f} {}", best_.loss, best_.name);
-  if (!gate_.name.empty()) text += fmt::format("; {} {:.4f}", gate_.name, gate_.loss);
+  if (!best_.empty())
+    text += fmt::format("; best {:.4f} {}", best_.front().mean(), best_.front().name);
+  if (!baseline_.empty()) text += "; " + baseline_;
   const double elapsed = std::chrono::duration<double>(Clock::now() - begin_).count();
   text += "; " + seconds_text(elapsed);
   double done = static_cast<double>(ended_ - ended_before_);

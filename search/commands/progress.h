@@ -34,14 +34,17 @@ class ProgressDisplay : public PoolObserver {
     std::int64_t step = 0, steps = 0;
     double loss = 0;
   };
-  struct Best {
-    double loss = 0;
-    std::string name;  // empty: none yet
+  struct Block {
+    std::string spec_hash, name;
+    double sum = 0;  // of the losses of its seeds
+    std::int64_t seeds = 0;
+    double mean() const { return sum / static_cast<double>(seeds); }
   };
 
   static void log_sink(const std::string& line);
   std::string name_of(const Trial& trial) const;
   void count(const Trial& trial, Ending ending, double loss);
+  void rank(const Trial& trial, double loss);
   std::string totals() const;
   std::string worker_line(int worker, const Running& running) const;
   std::string ended_line(const Trial& trial, const Outcome& outcome) const;
@@ -57,8 +60,9 @@ class ProgressDisplay : public PoolObserver {
   std::mutex mutex_;
   std::map<int, Running> running_;
   std::int64_t ended_ = 0, ended_before_ = 0, pruned_ = 0, infeasible_ = 0, failed_ = 0;
-  Best best_, gate_;
-  std::size_t drawn_ = 0;  // lines of the block on the screen
+  std::vector<Block> best_;  // the best blocks that were searched for, the first one leads
+  std::string baseline_;     // the first baseline and its loss
+  std::size_t drawn_ = 0;    // lines of the block on the screen
   Clock::time_point last_ = begin_ - std::chrono::hours(1);
   bool stop_said_ = false;
 };

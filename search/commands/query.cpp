@@ -12,13 +12,14 @@ Command commands_query() {
   };
   return {"runs one SELECT on the results, read-only", [](Args& args) -> std::function<int()> {
             auto options = std::make_shared<Options>();
-            args.example("moebius query --sql 'select * from leaderboard limit 5'");
+            args.example("moebius query --sql 'select * from blocks limit 5'");
             args.example(
                 "moebius query --sql 'select state, count(*) n from trial group by state' -f csv");
             args.option("--db PATH|URL", options->db.db, "results database");
             args.option("--sql SELECT", options->sql,
-                        "over the tables study, trial, sublayer, measurement, curve, artifact and "
-                        "the views leaderboard, pareto, lineage, failures");
+                        "over the views trials, blocks, sublayers, pareto, lineage, failures, "
+                        "leaderboard and the tables study, trial, sublayer, measurement, curve, "
+                        "artifact");
             args.required("--sql");
             args.option("--rows N", options->rows, 1, 1'000'000, "rows at most");
             describe_format(args, options->list);
@@ -26,7 +27,7 @@ Command commands_query() {
               const auto db = open_existing(options->db, OpenMode::ReadOnly);
               QueryResult result = db->query(options->sql, {}, options->rows);
               Table table;
-              for (const std::string& name : result.columns) table.columns.push_back({name, name});
+              for (const std::string& name : result.columns) table.columns.push_back({name});
               table.rows = std::move(result.rows);
               print_table(std::move(table), options->list);
               return 0;

@@ -43,19 +43,19 @@ Recipe recipe_of(const StudyRow& study) {
 
 Table plan_table(const std::vector<ScaledBlock>& blocks, std::int64_t limit) {
   Table table;
-  table.columns = {{"name", "name"},
-                   {"block", "block"},
-                   {"trial", "trial"},
-                   {"proxy_loss", "proxy loss", Style::Loss},
-                   {"seeds", "seeds"},
-                   {"d_model", "D"},
-                   {"parameters", "params", Style::Count},
-                   {"active_parameters", "active", Style::Count},
-                   {"step_flops", "FLOPs/step", Style::Count},
-                   {"memory", "memory", Style::Bytes},
-                   {"step_seconds", "CPU/step", Style::Seconds},
-                   {"fits", "fits"},
-                   {"spec_hash", "hash", Style::Plain, Column::In::Data}};
+  table.columns = {{"name"},
+                   {"block"},
+                   {"number"},
+                   {"proxy_loss", Style::Loss},
+                   {"seeds"},
+                   {"d_model"},
+                   {"parameters", Style::Count},
+                   {"active_parameters", Style::Count},
+                   {"step_flops", Style::Count},
+                   {"peak_bytes", Style::Bytes},
+                   {"step_seconds", Style::Seconds},
+                   {"fits"},
+                   {"spec_hash", Style::Plain, Column::In::Data}};
   for (const ScaledBlock& block : blocks)
     table.rows.push_back({block.name, notation(block.spec, layer_types()),
                           block.trial < 0 ? Json() : Json(block.trial), or_null(block.proxy_loss),
@@ -85,7 +85,7 @@ int train(const Options& options, const StudyRow& study, const Scale& target,
   const int code = session->run();
   if (code >= 128) return code;
   const History history = session->study().history();
-  print_leaderboard(leaderboard(history), session->db(), 20);
+  print_leaderboard(leaderboard(history, 20), session->db());
   return code;
 }
 

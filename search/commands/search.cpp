@@ -36,17 +36,14 @@ int run(const SessionRequest& request) {
   const int code = session->run();
   if (code >= 128) return code;
   const History history = session->study().history();
-  const Leaderboard board = leaderboard(history);
-  print_leaderboard(board, session->db(), 10);
-  print_out(verdict(board, layer_types()) + "\n");
+  const Leaderboard board = leaderboard(history, 10);
+  print_leaderboard(board, session->db());
+  print_out(verdict(board) + "\n");
   const std::string where = flags(session->db());
   if (code != 0)
     throw Error(Exit::NoUsableTrial,
                 "no search trial has a loss; why: moebius trials --sort message" + where);
-  const auto found = std::find_if(board.rows.begin(), board.rows.end(), [](const Standing& row) {
-    return row.first().role == TrialRole::Search;
-  });
-  const std::int64_t best = found == board.rows.end() ? 0 : found->first().number;
+  const std::int64_t best = board.best ? board.best->number : 0;
   print_out(
       fmt::format("next: moebius show {}{}\n      moebius noise {}{} --seeds 3\n"
                   "      moebius export {}{} -o exports\n",

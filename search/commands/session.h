@@ -62,7 +62,7 @@ class Session {
   std::unique_ptr<Study> study_;
 };
 
-// The leaderboard of a study on stdout: at most `rows` rows, and the lines that explain it.
-void print_leaderboard(const Leaderboard& board, const DbOptions& db, std::size_t rows);
+// The leaderboard of a study on stdout, and the lines that explain it.
+void print_leaderboard(const Leaderboard& board, const DbOptions& db);
 
 }  // namespace moebius

@@ -15,9 +15,19 @@ namespace moebius {
 namespace {
 
 std::int64_t paused_trials(const History& history) {
-  return std::count_if(history.trials().begin(), history.trials().end(), [](const Trial& trial) {
+  return std::count_if(history.open().begin(), history.open().end(), [&](std::int64_t number) {
+    const Trial& trial = *history.find(number);
     return trial.state == TrialState::Waiting && trial.attempt > 0;
   });
+}
+
+// Whether a trial that counts has a loss: a study whose baselines alone have found nothing.
+bool is_usable(const History& history) {
+  if (history.count(TrialRole::Search) == 0) return history.count(TrialState::Done) > 0;
+  const std::vector<const Trial*> baselines = history.of_role(TrialRole::Baseline);
+  return history.count(TrialState::Done) >
+         std::count_if(baselines.begin(), baselines.end(),
+                       [](const Trial* trial) { return trial->state == TrialState::Done; });
 }
 
 }  // namespace
@@ -63,21 +73,13 @@ int Session::run(const std::string& resume) {
     return 128 + stop_signal();
   }
   const History history = study_->history();
-  // A study whose baselines alone have losses found nothing.
-  const bool searched = history.count(TrialRole::Search) > 0;
-  const bool usable =
-      std::any_of(history.trials().begin(), history.trials().end(), [&](const Trial& trial) {
-        return std::isfinite(trial.loss()) && !(searched && trial.role == TrialRole::Baseline);
-      });
-  return static_cast<int>(usable ? Exit::Done : Exit::NoUsableTrial);
+  return static_cast<int>(is_usable(history) ? Exit::Done : Exit::NoUsableTrial);
 }
 
-void print_leaderboard(const Leaderboard& board, const DbOptions& db, std::size_t rows) {
-  Table table = leaderboard_table(board, layer_types());
-  const std::size_t all = table.rows.size();
-  if (rows < all) table.rows.resize(rows);
-  print_out(render(table, "table", terminal_width(STDOUT_FILENO, 0)));
-  if (rows < all) print_out(fmt::format("({} more: moebius top{})\n", all - rows, flags(db)));
+void print_leaderboard(const Leaderboard& board, const DbOptions& db) {
+  print_out(render(leaderboard_table(board), "table", terminal_width(STDOUT_FILENO, 0)));
+  if (const auto shown = static_cast<std::int64_t>(board.rows.size()); shown < board.all)
+    print_out(fmt::format("({} more: moebius top{})\n", board.all - shown, flags(db)));
   print_out(leaderboard_notes(board, flags(db)));
 }
 

@@ -1,4 +1,4 @@
-#include <cmath>
+#include <type_traits>
 
 #include "search/commands/options.h"
 #include "search/report/draw.h"
@@ -35,32 +35,20 @@ std::string lineage(const History& history, const Trial& trial) {
   return text;
 }
 
-Lines measured(const Measurement& m) {
-  const auto number = [](double value, Style style) { return cell_text(or_null(value), style); };
-  return {
-      {"loss", number(m.loss, Style::Loss) + " nats per token, " +
-                   number(m.bits_per_byte, Style::Loss) + " bits per byte (" + m.split + ")"},
-      {"native loss", number(m.native_loss, Style::Loss)},
-      {"stopped at", std::isfinite(m.stopped_loss)
-                         ? fmt::format("{:.4f}, step {}", m.stopped_loss, m.stopped_step)
-                         : "-"},
-      {"causal", m.causal.empty() ? "-" : m.causal},
-      {"trained",
-       fmt::format("{} steps, {} tokens, {} FLOPs, {:.2f} epochs", m.steps,
-                   count_text(static_cast<double>(m.tokens)), count_text(m.flops), m.epochs)},
-      {"time", fmt::format("{} CPU, {} wall, {} a step", seconds_text(m.cpu_seconds),
-                           seconds_text(m.wall_seconds), number(m.step_seconds, Style::Seconds))},
-      {"step ratio", number(m.step_ratio, Style::Ratio)},
-      {"size", fmt::format("{} parameters, {} active, {:.2f} tokens per active parameter",
-                           count_text(static_cast<double>(m.parameters)),
-                           count_text(static_cast<double>(m.active_parameters)),
-                           m.tokens_per_active_parameter)},
-      {"memory", bytes_text(m.peak_bytes)},
-      {"routed pairs", fmt::format("{} kept, {} dropped a step", count_text(m.kept_pairs),
-                                   count_text(m.dropped_pairs))}};
+// What was measured, each field by its name.
+Lines measured(const Measurement& measurement) {
+  Lines lines;
+  for_each_field(measurement, [&](const MeasurementField& field, const auto& value) {
+    Json json = value;
+    if constexpr (std::is_same_v<decltype(value), const double&>) json = or_null(value);
+    if (json.is_null() || json == "") return;
+    lines.emplace_back(field.name, cell_text(json, style_of(field.unit)));
+  });
+  return lines;
 }
 
-void print_text(const StudyRow& study, const History& history, const Trial& trial) {
+void print_text(const StudyRow& study, const History& history, const Trial& trial,
+                const std::vector<CurvePoint>& curve) {
   const Charset charset = terminal_charset();
   std::string text = heading(study, trial) + draw_block(trial.spec, layer_types(), charset) + "\n";
   Lines lines;
@@ -68,11 +56,10 @@ void print_text(const StudyRow& study, const History& history, const Trial& tria
   if (trial.outcome && !trial.outcome->message.empty())
     lines.emplace_back("message", printable(trial.outcome->message));
   lines.emplace_back("lineage", lineage(history, trial));
-  lines.emplace_back("hash", trial.spec_hash);
-  for (const auto& [name, value] : lines) text += fmt::format("{:<13} {}\n", name, value);
-  if (trial.outcome)
-    if (const std::string plot = draw_curve(trial.outcome->curve, 60, 10, charset); !plot.empty())
-      text += "\n" + plot;
+  lines.emplace_back("spec_hash", trial.spec_hash);
+  for (const auto& [name, value] : lines) text += fmt::format("{:<27} {}\n", name, value);
+  if (const std::string plot = draw_curve(curve, 60, 10, charset); !plot.empty())
+    text += "\n" + plot;
   print_out(text);
 }
 
@@ -85,9 +72,9 @@ Json curve_json(const std::vector<CurvePoint>& curve) {
   return result;
 }
 
-void print_json(const StudyRow& study, const Trial& trial) {
+void print_json(const StudyRow& study, const Trial& trial, const std::vector<CurvePoint>& curve) {
   Json result = {{"study", study.settings.name},
-                 {"trial", trial.number},
+                 {"number", trial.number},
                  {"role", role_text(trial.role)},
                  {"label", trial.label},
                  {"state", state_text(trial.state)},
@@ -97,9 +84,10 @@ void print_json(const StudyRow& study, const Trial& trial) {
                  {"block", notation(trial.spec, layer_types())},
                  {"spec", to_json(trial.spec)},
                  {"spec_hash", trial.spec_hash},
-                 {"loss", or_null(trial.loss())}};
+                 {"attempt", trial.attempt},
+                 {"curve", curve_json(curve)}};
+  result.update(to_json(trial.outcome ? trial.outcome->measurement : Measurement()));
   if (trial.outcome) result["message"] = trial.outcome->message;
-  if (trial.outcome) result["curve"] = curve_json(trial.outcome->curve);
   print_out(result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
@@ -108,10 +96,11 @@ int run(Options& options) {
   const StudyRow study = pick_study(*results, options.db);
   const History history = results->history(study.id);
   const Trial& trial = pick_trial(history, options.trial);
+  const std::vector<CurvePoint> curve = results->read_curve({study.id, trial.number});
   if (options.format == "json")
-    print_json(study, trial);
+    print_json(study, trial, curve);
   else
-    print_text(study, history, trial);
+    print_text(study, history, trial, curve);
   return 0;
 }
 

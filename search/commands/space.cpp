@@ -19,13 +19,13 @@ Run describe_list(Args& args) {
   describe_format(args, *list);
   return [list] {
     Table table;
-    table.columns = {{"name", "name"},
-                     {"scale", "scale"},
-                     {"sublayers", "sub-layers"},
-                     {"stacks", "stacks"},
-                     {"points", "points", Style::Count},
-                     {"distinct", "blocks", Style::Count},
-                     {"baselines", "baselines"}};
+    table.columns = {{"name"},
+                     {"scale"},
+                     {"sublayers"},
+                     {"stacks"},
+                     {"points", Style::Count},
+                     {"distinct", Style::Count},
+                     {"baselines"}};
     for (const std::string& name : space_presets()) {
       const Space space = load_space(name, layer_types());
       const SpaceSize size = space.size();
@@ -92,7 +92,7 @@ Run describe_size(Args& args) {
                             exact_text(size.distinct)));
       return 0;
     }
-    Table table{{{"space", "space"}, {"points", "points"}, {"distinct", "blocks"}}, {}};
+    Table table{{{"space"}, {"points"}, {"distinct"}}, {}};
     table.rows.push_back({space.name(), size.points, size.distinct});
     print_table(std::move(table), *list);
     return 0;

@@ -1,31 +1,24 @@
 #include "search/commands/listing.h"
 #include "search/commands/options.h"
+#include "search/results/statistics.h"
 
 namespace moebius {
 namespace {
 
 Table studies_table(ResultsDb& db) {
   Table table;
-  table.columns = {
-      {"study", "study"},     {"created", "created"}, {"space", "space"},
-      {"budget", "budget"},   {"seed", "seed"},       {"trials", "trials"},
-      {"done", "done"},       {"open", "open"},       {"best_loss", "best", Style::Loss},
-      {"redrawn", "redrawn"}, {"data", "data"}};
+  table.columns = {{"study"},   {"created"}, {"space"},
+                   {"budget"},  {"seed"},    {"trials"},
+                   {"done"},    {"open"},    {"best_loss", Style::Loss},
+                   {"redrawn"}, {"data"}};
   for (const StudyRow& row : db.studies()) {
     const History history = db.history(row.id);
-    std::int64_t done = 0, open = 0;
-    Json best;
-    for (const Trial& trial : history.trials()) {
-      done += trial.state == TrialState::Done;
-      open += !trial.final();
-      if (trial.role != TrialRole::Baseline && trial.state == TrialState::Done &&
-          (best.is_null() || trial.loss() < best.get<double>()))
-        best = trial.loss();
-    }
+    const std::optional<BlockResult> best = rank_blocks(history, 1).best;
     const StudySettings& settings = row.settings;
     table.rows.push_back({settings.name, row.created, settings.space.value("name", ""),
-                          settings.options.value("budget", ""), settings.seed,
-                          history.trials().size(), done, open, best, row.redrawn,
+                          settings.options.value("budget", ""), settings.seed, history.size(),
+                          history.count(TrialState::Done), history.open().size(),
+                          best ? or_null(best->loss.mean) : Json(), row.redrawn,
                           settings.provenance.value("data", "")});
   }
   return table;

@@ -19,8 +19,10 @@ Command commands_top() {
             return [db, list] {
               const auto results = open_existing(*db, OpenMode::ReadOnly);
               const History history = results->history(pick_study(*results, *db).id);
-              const Leaderboard board = leaderboard(history);
-              print_table(leaderboard_table(board, layer_types()), *list);
+              // Conditions and another order look at every block.
+              const bool all = !list->where.empty() || !list->sort.empty();
+              const Leaderboard board = leaderboard(history, all ? 0 : list->limit);
+              print_table(leaderboard_table(board), *list);
               if (list->format == "table") print_out(leaderboard_notes(board, flags(*db)));
               return 0;
             };

@@ -1,76 +1,43 @@
+#include <limits>
+#include <set>
+
 #include "search/commands/listing.h"
 #include "search/commands/options.h"
 
 namespace moebius {
 namespace {
 
-std::vector<Column> columns() {
-  using Style::Count, Style::Loss, Style::Plain, Style::Ratio, Style::Seconds;
-  constexpr auto kData = Column::In::Data;
-  return {{"number", "trial"},
-          {"role", "role"},
-          {"label", "label"},
-          {"state", "state"},
-          {"block", "block"},
-          {"loss", "loss", Loss},
-          {"stopped_loss", "stopped at", Loss},
-          {"steps", "steps"},
-          {"step_ratio", "step", Ratio},
-          {"active_parameters", "active", Count},
-          {"causal", "causal"},
-          {"parent", "parent"},
-          {"operator", "operator"},
-          {"seed", "seed"},
-          {"attempt", "attempt", Plain, kData},
-          {"native_loss", "native", Loss, kData},
-          {"bits_per_byte", "bits/byte", Loss, kData},
-          {"tokens", "tokens", Count, kData},
-          {"flops", "flops", Count, kData},
-          {"cpu_seconds", "cpu", Seconds, kData},
-          {"wall_seconds", "wall", Seconds, kData},
-          {"step_seconds", "step time", Seconds, kData},
-          {"parameters", "params", Count, kData},
-          {"tokens_per_active_parameter", "tok/param", Ratio, kData},
-          {"peak_bytes", "memory", Style::Bytes, kData},
-          {"result_hash", "result", Plain, kData},
-          {"spec_hash", "hash", Plain, kData},
-          {"message", "message"}};
+// The columns of the view `trials`. A screen has room for a few.
+std::vector<Column> columns_of(ResultsDb& db) {
+  static const std::set<std::string> screen = {
+      "number", "role",         "label",    "state",      "block",
+      "loss",   "stopped_loss", "steps",    "step_ratio", "active_parameters",
+      "causal", "parent",       "operator", "seed",       "message"};
+  std::vector<Column> columns;
+  for (const std::string& name : db.query("SELECT * FROM trials LIMIT 0", {}, 0).columns) {
+    Column column{name};
+    for_each_field(Measurement(), [&](const MeasurementField& field, const auto&) {
+      if (name == field.name) column.style = style_of(field.unit);
+    });
+    if (screen.count(name) == 0) column.in = Column::In::Data;
+    columns.push_back(column);
+  }
+  return columns;
 }
 
-Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
-
-std::vector<Json> row_of(const Trial& trial) {
-  const bool ended = trial.outcome.has_value();
-  const Measurement m = ended ? trial.outcome->measurement : Measurement();
-  const auto measured = [&](auto value) { return ended ? Json(value) : Json(); };
-  return {trial.number,
-          role_text(trial.role),
-          text_or_null(trial.label),
-          state_text(trial.state),
-          notation(trial.spec, layer_types()),
-          or_null(trial.loss()),
-          or_null(m.stopped_loss),
-          measured(m.steps),
-          or_null(m.step_ratio),
-          measured(m.active_parameters),
-          text_or_null(m.causal),
-          trial.parent < 0 ? Json() : Json(trial.parent),
-          text_or_null(operator_text(trial.op)),
-          trial.seed,
-          trial.attempt,
-          or_null(m.native_loss),
-          or_null(m.bits_per_byte),
-          measured(m.tokens),
-          measured(m.flops),
-          measured(m.cpu_seconds),
-          measured(m.wall_seconds),
-          or_null(m.step_seconds),
-          measured(m.parameters),
-          measured(m.tokens_per_active_parameter),
-          measured(m.peak_bytes),
-          text_or_null(m.result_hash),
-          trial.spec_hash,
-          text_or_null(ended ? trial.outcome->message : "")};
+int run(DbOptions& options, ListOptions list) {
+  const auto results = open_existing(options, OpenMode::ReadOnly);
+  const StudyRow study = pick_study(*results, options);
+  Table table{columns_of(*results), {}};
+  SqlFilter filter = sql_filter(table.columns, list, "number");
+  filter.bound.insert(filter.bound.begin(), study.settings.name);
+  table.rows = results
+                   ->query("SELECT * FROM trials WHERE study = ?" + filter.sql, filter.bound,
+                           std::numeric_limits<std::int64_t>::max())
+                   .rows;
+  list.where = list.sort = "";
+  print_table(std::move(table), list);
+  return 0;
 }
 
 }  // namespace
@@ -84,14 +51,7 @@ Command commands_trials() {
             describe(args, *db);
             describe_format(args, *list);
             describe_filters(args, *list);
-            return [db, list] {
-              const auto results = open_existing(*db, OpenMode::ReadOnly);
-              const History history = results->history(pick_study(*results, *db).id);
-              Table table{columns(), {}};
-              for (const Trial& trial : history.trials()) table.rows.push_back(row_of(trial));
-              print_table(std::move(table), *list);
-              return 0;
-            };
+            return [db, list] { return run(*db, *list); };
           }};
 }
 

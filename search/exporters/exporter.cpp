@@ -24,16 +24,11 @@ const Registry<ExporterPlugin>& exporters() {
 namespace {
 
 Json loss_over_seeds(const History& history, const Trial& trial) {
-  const std::vector<BlockResult> blocks = by_block(history);
-  std::int64_t degrees = 0;
-  const double noise = seed_noise(blocks, degrees);
-  for (const BlockResult& block : blocks)
-    if (block.spec_hash == trial.spec_hash)
-      return {{"mean", or_null(block.loss.mean)},
-              {"sd", or_null(block.loss.sd)},
-              {"seeds", block.loss.n},
-              {"noise", or_null(noise)}};
-  return Json();
+  const Summary loss = block_result(history.of_block(trial.spec_hash)).loss;
+  return {{"mean", or_null(loss.mean)},
+          {"sd", or_null(loss.sd)},
+          {"seeds", loss.n},
+          {"noise", or_null(rank_blocks(history, 1).noise.sd)}};
 }
 
 }  // namespace
@@ -49,22 +44,14 @@ ExportSubject export_subject(const StudyRow& study, const History& history, cons
   subject.name = fmt::format("{}-t{}", study.settings.name, trial.number);
   subject.provenance = {{"study", study.settings.name},
                         {"space", study.settings.space.value("name", "")},
-                        {"trial", trial.number},
+                        {"number", trial.number},
                         {"role", role_text(trial.role)},
                         {"seed", trial.seed},
                         {"spec_hash", trial.spec_hash},
                         {"budget", study.settings.options.value("budget", "")},
                         {"data_hash", study.settings.options.value("data_hash", "")},
-                        {"loss", or_null(measured.loss)},
-                        {"loss_over_seeds", loss_over_seeds(history, trial)},
-                        {"causal", measured.causal},
-                        {"steps", measured.steps},
-                        {"tokens", measured.tokens},
-                        {"step_seconds", or_null(measured.step_seconds)},
-                        {"step_ratio", or_null(measured.step_ratio)},
-                        {"parameters", measured.parameters},
-                        {"active_parameters", measured.active_parameters},
-                        {"result_hash", measured.result_hash}};
+                        {"loss_over_seeds", loss_over_seeds(history, trial)}};
+  subject.provenance.update(to_json(measured));
   return subject;
 }
 

@@ -2,39 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <utility>
 
 namespace moebius {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-double mean_of(const std::vector<const Trial*>& trials, double (*value)(const Measurement&)) {
-  std::vector<double> values;
-  for (const Trial* trial : trials)
-    if (trial->outcome && std::isfinite(value(trial->outcome->measurement)))
-      values.push_back(value(trial->outcome->measurement));
-  return summarize(values).mean;
-}
-
-double step_seconds(const Measurement& measurement) {
-  return measurement.step_seconds > 0 ? measurement.step_seconds : kNan;
-}
-
-std::string worst_causal(const std::vector<const Trial*>& trials) {
-  static const std::vector<std::string> order = {"", "yes", "drops", "selection"};
-  std::size_t worst = 0;
-  for (const Trial* trial : trials) {
-    const auto found = std::find(order.begin(), order.end(),
-                                 trial->outcome ? trial->outcome->measurement.causal : "");
-    if (found != order.end())
-      worst = std::max(worst, static_cast<std::size_t>(found - order.begin()));
-  }
-  return order[worst];
-}
-
 void assign_ranks(Leaderboard& board) {
-  const double reach = std::isfinite(board.noise) ? 2 * board.noise : 0;
+  const double reach = std::isfinite(board.noise.sd) ? 2 * board.noise.sd : 0;
   std::size_t leader = 0;
   for (std::size_t i = 0; i < board.rows.size(); ++i) {
     const double behind = board.rows[i].block.loss.mean - board.rows[leader].block.loss.mean;
@@ -44,20 +18,9 @@ void assign_ranks(Leaderboard& board) {
   }
 }
 
-std::string name_of(const Standing& standing, const LayerTypes& types) {
-  const Trial& first = standing.first();
-  return first.label.empty()
-             ? fmt::format("{} (trial {})", notation(first.spec, types), first.number)
-             : first.label;
-}
-
-// The losses that a claim may use: fresh seeds alone.
-Summary fresh_loss(const BlockResult& block) {
-  std::vector<double> fresh;
-  for (const Trial* trial : block.trials)
-    if (trial->role == TrialRole::Rerun || trial->role == TrialRole::Noise)
-      fresh.push_back(trial->loss());
-  return summarize(fresh);
+std::string name_of(const BlockResult& block) {
+  return block.label.empty() ? fmt::format("{} (trial {})", block.block, block.number)
+                             : block.label;
 }
 
 std::string compare(const std::string& block, const Summary& found, const std::string& name,
@@ -82,87 +45,99 @@ std::string compare(const std::string& block, const Summary& found, const std::s
 
 }  // namespace
 
-Leaderboard leaderboard(const History& history) {
+Leaderboard leaderboard(const History& history, std::int64_t limit) {
+  Ranking ranking = rank_blocks(history, limit);
   Leaderboard board;
-  const std::vector<BlockResult> blocks = by_block(history);
-  board.noise = seed_noise(blocks, board.degrees);
-  board.gate_loss = kNan;
+  board.best = std::move(ranking.best);
+  board.all = ranking.all;
+  board.noise = ranking.noise;
+  board.baselines = std::move(ranking.baselines);
+  board.baseline_loss = std::nan("");
+  double step = std::nan("");
   if (const Trial* first = history.find(0))
-    if (first->role == TrialRole::Baseline && first->state == TrialState::Done) board.gate = first;
-  const double gate_step =
-      board.gate != nullptr ? step_seconds(board.gate->outcome->measurement) : kNan;
-  for (const BlockResult& block : blocks) {
-    Standing standing;
-    standing.block = block;
-    standing.causal = worst_causal(block.trials);
-    standing.step_ratio = mean_of(block.trials, [](const Measurement& m) { return m.step_ratio; });
-    if (!std::isfinite(standing.step_ratio))
-      standing.step_ratio = mean_of(block.trials, step_seconds) / gate_step;
-    if (board.gate != nullptr && block.spec_hash == board.gate->spec_hash)
-      board.gate_loss = block.loss.mean;
-    board.rows.push_back(std::move(standing));
+    if (first->role == TrialRole::Baseline && first->state == TrialState::Done) {
+      board.baseline_loss = block_result(history.of_block(first->spec_hash)).loss.mean;
+      if (const double seconds = first->outcome->measurement.step_seconds; seconds > 0)
+        step = seconds;
+    }
+  for (BlockResult& block : ranking.blocks) {
+    if (!std::isfinite(block.step_ratio)) block.step_ratio = block.step_seconds / step;
+    board.rows.push_back({std::move(block)});
   }
   assign_ranks(board);
   return board;
 }
 
-Table leaderboard_table(const Leaderboard& board, const LayerTypes& types) {
+Table leaderboard_table(const Leaderboard& board) {
   Table table;
   constexpr auto kData = Column::In::Data;
-  table.columns = {{"rank", "rank", Style::Plain, kData},
-                   {"tied", "tied", Style::Plain, kData},
-                   {"place", "rank", Style::Plain, Column::In::Screen},
-                   {"trial", "trial"},
-                   {"role", "role"},
-                   {"label", "label", Style::Plain, kData},
-                   {"block", "block"},
-                   {"loss", "loss", Style::Loss},
-                   {"sd", "± sd", Style::Loss},
-                   {"seeds", "seeds"},
-                   {"delta", "Δ gate", Style::Signed},
-                   {"causal", "causal"},
-                   {"step_ratio", "step", Style::Ratio},
-                   {"tokens_per_active_parameter", "tok/param", Style::Ratio},
-                   {"active_parameters", "active", Style::Count},
-                   {"parameters", "params", Style::Count},
-                   {"bits_per_byte", "bits/byte", Style::Loss, kData},
-                   {"native_loss", "native", Style::Loss, kData},
-                   {"spec_hash", "hash", Style::Plain, kData}};
-  for (const Standing& standing : board.rows) {
-    const Trial& first = standing.first();
-    const std::vector<const Trial*>& trials = standing.block.trials;
-    const Measurement& measured = first.outcome->measurement;
-    const std::string block = first.label.empty()
-                                  ? notation(first.spec, types)
-                                  : fmt::format("{}  {}", notation(first.spec, types), first.label);
-    table.rows.push_back(
-        {standing.rank, standing.tied, (standing.tied ? "=" : "") + std::to_string(standing.rank),
-         first.number, role_text(first.role), first.label.empty() ? Json() : Json(first.label),
-         block, or_null(standing.block.loss.mean), or_null(standing.block.loss.sd),
-         standing.block.loss.n, or_null(standing.block.loss.mean - board.gate_loss),
-         standing.causal.empty() ? Json() : Json(standing.causal), or_null(standing.step_ratio),
-         or_null(
-             mean_of(trials, [](const Measurement& m) { return m.tokens_per_active_parameter; })),
-         measured.active_parameters, measured.parameters,
-         or_null(mean_of(trials, [](const Measurement& m) { return m.bits_per_byte; })),
-         or_null(mean_of(trials, [](const Measurement& m) { return m.native_loss; })),
-         first.spec_hash});
+  table.columns = {{"rank"},
+                   {"tied", Style::Plain, kData},
+                   {"number"},
+                   {"role"},
+                   {"label"},
+                   {"block"},
+                   {"loss", Style::Loss},
+                   {"sd", Style::Loss},
+                   {"seeds"},
+                   {"over_baseline", Style::Signed},
+                   {"causal"},
+                   {"step_ratio", Style::Ratio},
+                   {"tokens_per_active_parameter", Style::Ratio},
+                   {"active_parameters", Style::Count},
+                   {"parameters", Style::Count},
+                   {"bits_per_byte", Style::Loss, kData},
+                   {"native_loss", Style::Loss, kData},
+                   {"step_seconds", Style::Seconds, kData},
+                   {"lowest", Style::Loss, kData},
+                   {"highest", Style::Loss, kData},
+                   {"fresh_seeds", Style::Plain, kData},
+                   {"fresh_loss", Style::Loss, kData},
+                   {"spec_hash", Style::Plain, kData}};
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? Json() : Json(text);
+  };
+  for (const Standing& row : board.rows) {
+    const BlockResult& block = row.block;
+    table.rows.push_back({row.rank,
+                          row.tied,
+                          block.number,
+                          role_text(block.role),
+                          text_or_null(block.label),
+                          block.block,
+                          or_null(block.loss.mean),
+                          or_null(block.loss.sd),
+                          block.loss.n,
+                          or_null(block.loss.mean - board.baseline_loss),
+                          text_or_null(block.causal),
+                          or_null(block.step_ratio),
+                          or_null(block.tokens_per_active_parameter),
+                          block.active_parameters,
+                          block.parameters,
+                          or_null(block.bits_per_byte),
+                          or_null(block.native_loss),
+                          or_null(block.step_seconds),
+                          block.lowest,
+                          block.highest,
+                          block.fresh.n,
+                          or_null(block.fresh.mean),
+                          block.spec_hash});
   }
   return table;
 }
 
 std::string leaderboard_notes(const Leaderboard& board, const std::string& where) {
   std::string text;
-  if (std::isfinite(board.noise))
+  if (std::isfinite(board.noise.sd))
     text += fmt::format(
         "noise {:.4f} nats (sd of one loss over seeds, {} degrees of freedom); "
-        "blocks closer than {:.4f} share a rank, marked =\n",
-        board.noise, board.degrees, 2 * board.noise);
+        "blocks closer than {:.4f} share a rank\n",
+        board.noise.sd, board.noise.degrees, 2 * board.noise.sd);
   else
     text += fmt::format("noise unknown: no block has two seeds; run: moebius noise{}\n", where);
   const auto any = [&](const std::string& mark) {
     return std::any_of(board.rows.begin(), board.rows.end(),
-                       [&](const Standing& standing) { return standing.causal == mark; });
+                       [&](const Standing& standing) { return standing.block.causal == mark; });
   };
   if (any("drops")) text += "causal drops: a later token can displace an earlier one's expert\n";
   if (any("selection"))
@@ -171,24 +146,19 @@ std::string leaderboard_notes(const Leaderboard& board, const std::string& where
   return text;
 }
 
-std::string verdict(const Leaderboard& board, const LayerTypes& types) {
-  const auto found = std::find_if(board.rows.begin(), board.rows.end(), [](const Standing& row) {
-    return row.first().role != TrialRole::Baseline && row.first().label.empty();
-  });
-  if (found == board.rows.end()) return "no searched block finished";
-  const Summary repeated = fresh_loss(found->block);
-  const bool fresh = repeated.n > 0;
-  const Summary loss = fresh ? repeated : found->block.loss;
+std::string verdict(const Leaderboard& board) {
+  if (!board.best) return "no searched block finished";
+  const BlockResult& best = *board.best;
+  const bool fresh = best.fresh.n > 0;
   std::vector<std::string> sentences;
-  for (const Standing& row : board.rows)
-    if (row.first().role == TrialRole::Baseline)
-      sentences.push_back(compare(name_of(*found, types), loss, row.first().label, row.block.loss,
-                                  board.noise, fresh));
+  for (const BlockResult& baseline : board.baselines)
+    sentences.push_back(compare(name_of(best), fresh ? best.fresh : best.loss, baseline.label,
+                                baseline.loss, board.noise.sd, fresh));
   std::string text = sentences.empty() ? "no baseline to compare with" : join(sentences, "\n");
-  if (repeated.n < 3)
+  if (best.fresh.n < 3)
     text += fmt::format(
         "\n{} has {} of the 3 fresh seeds a claim needs: the seed it was chosen by flatters it",
-        name_of(*found, types), repeated.n);
+        name_of(best), best.fresh.n);
   return text;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,23 +14,22 @@ struct Standing {
   BlockResult block;
   std::int64_t rank = 0;  // 1-based; tied blocks share one
   bool tied = false;      // shares its rank
-  std::string causal;     // the worst over its trials: "yes", "drops", "selection"
-  double step_ratio = 0;  // step time over the gate baseline's, mean; NaN when not measured
-  const Trial& first() const { return *block.trials.front(); }
 };
 
 // Finished blocks, best first. Blocks whose mean is less than twice the noise above the first of
-// their group cannot be told apart from it and share its rank. Pointers are into the history.
+// their group cannot be told apart from it and share its rank.
 struct Leaderboard {
   std::vector<Standing> rows;
-  double noise = 0;             // seed_noise(); NaN when no block has two seeds
-  std::int64_t degrees = 0;     // of freedom behind it
-  const Trial* gate = nullptr;  // the gate baseline, where it finished
-  double gate_loss = 0;         // mean over its seeds; NaN without
+  std::optional<BlockResult> best;     // the best one that was searched for, shown or not
+  std::int64_t all = 0;                // blocks that have a loss, shown or not
+  Noise noise;                         // NaN when no block has two seeds
+  std::vector<BlockResult> baselines;  // by number, wherever they rank
+  double baseline_loss = 0;            // of the first baseline, over its seeds; NaN without
 };
-Leaderboard leaderboard(const History& history);
+// At most `limit` rows; 0 = all. A limit reads few trials.
+Leaderboard leaderboard(const History& history, std::int64_t limit = 0);
 
-Table leaderboard_table(const Leaderboard& board, const LayerTypes& types);
+Table leaderboard_table(const Leaderboard& board);
 // The lines below the table: the noise, what '=' and the causal marks mean. `where`: the options
 // that name the study, " --db r.db --study first".
 std::string leaderboard_notes(const Leaderboard& board, const std::string& where);
@@ -37,6 +37,6 @@ std::string leaderboard_notes(const Leaderboard& board, const std::string& where
 // ..", "agfa beats glam-nano by 0.0312 nats (noise 0.0061)", or that they cannot be told apart. A
 // block that was run again with other seeds is judged by those alone: the seed that it was chosen
 // by flatters it.
-std::string verdict(const Leaderboard& board, const LayerTypes& types);
+std::string verdict(const Leaderboard& board);
 
 }  // namespace moebius

@@ -44,8 +44,7 @@ std::string csv_cell(const Json& value) {
 std::string csv(const Table& table) {
   const auto line = [&](const auto& cell) {
     std::vector<std::string> cells;
-    for (std::size_t c = 0; c < table.columns.size(); ++c)
-      if (table.columns[c].in != Column::In::Screen) cells.push_back(csv_cell(cell(c)));
+    for (std::size_t c = 0; c < table.columns.size(); ++c) cells.push_back(csv_cell(cell(c)));
     return join(cells, ",") + "\n";
   };
   std::string result = line([&](std::size_t c) { return Json(table.columns[c].name); });
@@ -56,9 +55,8 @@ std::string csv(const Table& table) {
 nlohmann::ordered_json object(const Table& table, const std::vector<Json>& row) {
   nlohmann::ordered_json result = nlohmann::ordered_json::object();
   for (std::size_t c = 0; c < row.size(); ++c)
-    if (table.columns[c].in != Column::In::Screen)
-      result[table.columns[c].name] =
-          is_null(row[c]) ? nlohmann::ordered_json() : nlohmann::ordered_json(row[c]);
+    result[table.columns[c].name] =
+        is_null(row[c]) ? nlohmann::ordered_json() : nlohmann::ordered_json(row[c]);
   return result;
 }
 
@@ -80,19 +78,18 @@ std::string json(const Table& table, bool lines) {
 }
 
 struct Grid {
-  std::vector<std::vector<std::string>> cells;  // headings first
+  std::vector<std::string> names;  // of the columns shown
+  std::vector<std::vector<std::string>> cells;
   std::vector<std::size_t> widths;
   std::vector<bool> right;
 };
 
 Grid grid(const Table& table) {
   Grid result;
-  std::vector<std::string> headings;
   std::vector<std::size_t> shown;
   for (std::size_t c = 0; c < table.columns.size(); ++c)
     if (table.columns[c].in != Column::In::Data) shown.push_back(c);
-  for (const std::size_t c : shown) headings.push_back(table.columns[c].title);
-  result.cells.push_back(headings);
+  for (const std::size_t c : shown) result.names.push_back(table.columns[c].name);
   result.right.assign(shown.size(), true);
   for (const auto& row : table.rows) {
     std::vector<std::string> texts;
@@ -107,6 +104,36 @@ Grid grid(const Table& table) {
     for (std::size_t c = 0; c < row.size(); ++c)
       result.widths[c] = std::max(result.widths[c], text_width(row[c]));
   return result;
+}
+
+// The pieces of a heading, each at most `width` wide where an underscore lets it be.
+std::vector<std::string> heading_lines(const std::string& name, std::size_t width) {
+  std::vector<std::string> lines = {""};
+  for (std::size_t at = 0; at < name.size();) {
+    const std::size_t end = std::min(name.find('_', at), name.size() - 1) + 1;
+    const std::string piece = name.substr(at, end - at);
+    if (!lines.back().empty() && text_width(lines.back() + piece) > width) lines.emplace_back();
+    lines.back() += piece;
+    at = end;
+  }
+  return lines;
+}
+
+// Puts the headings above the cells, broken into lines that end beside each other.
+void put_headings(Grid& grid) {
+  std::vector<std::vector<std::string>> headings;
+  std::size_t height = 0;
+  for (std::size_t c = 0; c < grid.names.size(); ++c) {
+    headings.push_back(heading_lines(grid.names[c], std::max<std::size_t>(grid.widths[c], 6)));
+    height = std::max(height, headings.back().size());
+    for (const std::string& line : headings.back())
+      grid.widths[c] = std::max(grid.widths[c], text_width(line));
+  }
+  std::vector<std::vector<std::string>> rows(height, std::vector<std::string>(headings.size()));
+  for (std::size_t c = 0; c < headings.size(); ++c)
+    for (std::size_t i = 0; i < headings[c].size(); ++i)
+      rows[height - headings[c].size() + i][c] = headings[c][i];
+  grid.cells.insert(grid.cells.begin(), rows.begin(), rows.end());
 }
 
 // Takes columns from the widest text column until the line fits; numbers are never cut.
@@ -136,6 +163,7 @@ std::string padded(const std::string& text, std::size_t width, bool right) {
 
 std::string plain(const Table& table, std::size_t width) {
   Grid cells = grid(table);
+  put_headings(cells);
   if (width > 0) fit(cells, width);
   std::string result;
   for (const auto& row : cells.cells) {
@@ -149,7 +177,8 @@ std::string plain(const Table& table, std::size_t width) {
 }
 
 std::string markdown(const Table& table) {
-  const Grid cells = grid(table);
+  Grid cells = grid(table);
+  cells.cells.insert(cells.cells.begin(), cells.names);
   std::string result;
   for (std::size_t r = 0; r < cells.cells.size(); ++r) {
     for (const std::string& cell : cells.cells[r]) {
@@ -194,6 +223,24 @@ std::string cell_text(const Json& value, Style style) {
       break;
   }
   return raw_text(value);
+}
+
+Style style_of(MeasurementField::Unit unit) {
+  switch (unit) {
+    case MeasurementField::Unit::Loss:
+      return Style::Loss;
+    case MeasurementField::Unit::Count:
+      return Style::Count;
+    case MeasurementField::Unit::Ratio:
+      return Style::Ratio;
+    case MeasurementField::Unit::Seconds:
+      return Style::Seconds;
+    case MeasurementField::Unit::Bytes:
+      return Style::Bytes;
+    case MeasurementField::Unit::None:
+      break;
+  }
+  return Style::Plain;
 }
 
 std::string render(const Table& table, const std::string& format, std::size_t width) {

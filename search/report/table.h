@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluator/training/outcome.h"
 #include "space/base/json.h"
 
 namespace moebius {
@@ -11,11 +12,11 @@ namespace moebius {
 enum class Style { Plain, Loss, Signed, Ratio, Count, Bytes, Seconds };
 
 struct Column {
-  std::string name;   // key of json, jsonl and csv: "tokens_per_active_parameter"
-  std::string title;  // heading of table and markdown: "tok/param"
+  // Heading, key, and word of --where and --sort: "tokens_per_active_parameter". Where it is wider
+  // than its column, a table breaks it after an underscore.
+  std::string name;
   Style style = Style::Plain;
-  // Data: only in json, jsonl and csv (too much for a screen); Screen: only in table and markdown.
-  enum class In { Both, Data, Screen } in = In::Both;
+  enum class In { Both, Data } in = In::Both;  // Data: json, jsonl and csv alone
 };
 
 // Rows of raw values: null, boolean, integer, number or string. NaN counts as null.
@@ -31,6 +32,7 @@ const std::vector<std::string>& table_formats();  // table, json, jsonl, csv, ma
 // run (= + - @) are prefixed with an apostrophe.
 std::string render(const Table& table, const std::string& format, std::size_t width = 0);
 std::string cell_text(const Json& value, Style style);
+Style style_of(MeasurementField::Unit unit);
 
 // Columns of the terminal behind `descriptor`: $COLUMNS, else the terminal's own, else `fallback`.
 std::size_t terminal_width(int descriptor, std::size_t fallback);

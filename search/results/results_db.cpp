@@ -2,11 +2,14 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
+#include "search/results/builtin_catalog.h"
 #include "search/results/store.h"
 #include "space/space.h"
 
@@ -39,6 +42,14 @@ std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode) {
   return dbs().get(parsed.plugin).open(parsed.place, mode);
 }
 
+std::string block_text(const Spec& spec) {
+  const LayerTypes& types = builtin_catalog().types;
+  const bool known =
+      std::all_of(spec.sublayers.begin(), spec.sublayers.end(),
+                  [&](const SubLayer& sublayer) { return types.find(sublayer.type) != nullptr; });
+  return known ? notation(spec, types) : "";
+}
+
 std::string random_id() {
   std::array<unsigned char, 16> bytes{};
   if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
@@ -60,11 +71,9 @@ Outcome storable(Outcome outcome) {
     outcome.ending = Ending::Diverged;
   }
   if (outcome.ending != Ending::Done) m.loss = std::nan("");
-  for (double* value :
-       {&m.loss, &m.native_loss, &m.stopped_loss, &m.bits_per_byte, &m.epochs, &m.flops,
-        &m.cpu_seconds, &m.wall_seconds, &m.virtual_seconds, &m.step_seconds, &m.step_ratio,
-        &m.active_flops, &m.kept_pairs, &m.dropped_pairs, &m.tokens_per_active_parameter})
-    only_finite(*value);
+  for_each_field(m, [](const MeasurementField&, auto& value) {
+    if constexpr (std::is_same_v<decltype(value), double&>) only_finite(value);
+  });
   outcome.message = valid_text(outcome.message);
   for (CurvePoint& point : outcome.curve)
     for (double* value : {&point.train_loss, &point.valid_loss, &point.cpu_seconds})

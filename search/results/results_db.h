@@ -45,7 +45,10 @@ class ResultsDb {
   // running -> waiting: graceful (the attempt number is kept) or lost with its process (the next
   // claim counts; the 10th loss makes the trial failed). Not current: nothing happens.
   virtual void release(const TrialKey& trial, std::int64_t attempt, bool graceful) = 0;
+  // The study as of now. The database must outlive it.
   virtual History history(std::int64_t study) = 0;
+  // The curve of a trial's last attempt, as far as it is stored.
+  virtual std::vector<CurvePoint> read_curve(const TrialKey& trial) = 0;
   virtual void artifact(const TrialKey& trial, const std::string& kind, const std::string& path,
                         const std::string& hash) = 0;
   virtual void artifact_gone(const TrialKey& trial, const std::string& kind) = 0;
@@ -78,8 +81,9 @@ std::unique_ptr<ResultsDb> open_db(const std::string& url, OpenMode mode);
 
 // Shared by the implementations, so that all keep the same values.
 inline constexpr std::int64_t kMaxLost = 10;  // lost attempts that make a trial failed
-Outcome storable(Outcome outcome);  // the rules of finish() on numbers that are not finite
-std::string random_id();            // StudyRow::files of a new study
+Outcome storable(Outcome outcome);         // the rules of finish() on numbers that are not finite
+std::string random_id();                   // StudyRow::files of a new study
+std::string block_text(const Spec& spec);  // "agaf x6"; "" of a type that is not known any more
 std::string valid_text(const std::string& text);  // bytes that are not UTF-8 are replaced
 Outcome lost_outcome();                           // what kMaxLost losses are recorded as
 bool same_result(const Outcome& stored, const Outcome& given);  // a repeated finish()

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,18 +15,42 @@ struct Summary {
 };
 Summary summarize(const std::vector<double>& values);
 
-// One block over all its seeds: what finalists are chosen by.
+// One block over all its seeds that have a loss: a row of the view `blocks`.
 struct BlockResult {
-  std::string spec_hash, label;      // label: of the first trial
-  std::vector<const Trial*> trials;  // with a loss, by number
-  Summary loss;
+  std::int64_t number = 0;  // of its first trial, whose role, label and sizes stand here
+  TrialRole role = TrialRole::Search;
+  std::string label, block, spec_hash;
+  Summary loss, fresh;  // fresh: of reruns and noise trials alone
+  double lowest = 0, highest = 0;
+  bool searched() const { return role != TrialRole::Baseline && label.empty(); }
+  std::string causal;  // the worst of its trials
+  double native_loss = 0, bits_per_byte = 0, step_seconds = 0, step_ratio = 0,
+         tokens_per_active_parameter = 0;  // means; NaN = not measured
+  std::int64_t parameters = 0, active_parameters = 0;
 };
-// Blocks that have a loss, the lowest mean first; the first trial's number breaks ties. Pointers
-// are into `history`.
-std::vector<BlockResult> by_block(const History& history);
+// What the trials of one block, in number order, come to. NaN and n = 0 where none has a loss.
+BlockResult block_result(const std::vector<const Trial*>& trials);
+
+// The order of blocks. "Best" means it everywhere: the lowest mean over all seeds, and among equals
+// the lowest number of a first trial.
+bool is_better(const BlockResult& left, const BlockResult& right);
 
 // The noise floor: standard deviation of one loss over seeds of one block, pooled over all blocks
 // with at least two seeds. NaN when there is none; `degrees` = seeds - blocks behind it.
-double seed_noise(const std::vector<BlockResult>& blocks, std::int64_t& degrees);
+struct Noise {
+  double sd = 0;
+  std::int64_t degrees = 0;
+};
+
+// The blocks of a study that have a loss.
+struct Ranking {
+  std::vector<BlockResult> blocks;     // the best first, as many as were asked for
+  std::vector<BlockResult> baselines;  // those of baselines, by number, wherever they rank
+  std::optional<BlockResult> best;     // the best one that was searched for
+  std::int64_t all = 0;                // blocks with a loss
+  Noise noise;                         // over all
+};
+// At most `limit` blocks; 0 = all. Reads the trials that it needs: a limit makes it cheap.
+Ranking rank_blocks(const History& history, std::int64_t limit = 0);
 
 }  // namespace moebius

@@ -12,11 +12,11 @@ using Population = std::vector<const Trial*>;
 // Those of the youngest `size` trials that may have children. Age, not loss, ends a trial's
 // membership, so that a lucky loss does not breed for ever (1802.01548, section 3); trials that
 // failed count too, or a parent all of whose children fail would never leave.
-Population parents(const std::vector<const Trial*>& visible, std::size_t size) {
-  Population result;
-  for (std::size_t i = visible.size() - std::min(size, visible.size()); i < visible.size(); ++i)
-    if (visible[i]->state == TrialState::Done || visible[i]->state == TrialState::Pruned)
-      result.push_back(visible[i]);
+Population parents(const SamplerView& view, std::size_t size) {
+  Population result = view.youngest(size);
+  std::erase_if(result, [](const Trial* trial) {
+    return trial->state != TrialState::Done && trial->state != TrialState::Pruned;
+  });
   return result;
 }
 
@@ -38,7 +38,7 @@ class Evolution : public Sampler {
 
   Proposal propose(const SamplerView& view, Rng& rng) const override {
     const std::size_t entrants = static_cast<std::size_t>(std::max<std::int64_t>(2, size_ / 4));
-    const Population members = parents(view.visible, static_cast<std::size_t>(size_));
+    const Population members = parents(view, static_cast<std::size_t>(size_));
     if (view.index < size_ || members.empty())
       return {view.space.sample(rng), -1, Operator::Random};
     const Trial* parent = tournament(members, entrants, rng);

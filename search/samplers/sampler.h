@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "search/results/history.h"
 #include "space/space.h"
@@ -20,10 +21,9 @@ struct Proposal {
 // so any number of workers gives the same search.
 struct SamplerView {
   const Space& space;
-  const std::vector<const Trial*>&
-      visible;  // final trials in the space, by number: baselines (first seeds) that keep the
-                // constraints, and search trials
-                // <= number - lag
+  // The youngest `count` of what may be looked at, by number: baselines (first seeds) that keep the
+  // constraints, and search trials <= number - lag, all final and in the space.
+  std::function<std::vector<const Trial*>(std::size_t count)> youngest;
   std::int64_t index = 0;  // search trials proposed before this one
   // "" or why a block may not be a search trial.
   std::function<std::string(const Spec&)> why_refused = nullptr;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 
 #include "model/learner.h"
 #include "search/results/statistics.h"
@@ -39,14 +40,11 @@ Recipe common_recipe(const std::vector<ScaledBlock>& blocks, const Recipe& base,
   return common;
 }
 
-// The blocks of search trials, the lowest mean loss over all their seeds first.
-std::vector<BlockResult> finalists(const std::vector<BlockResult>& blocks, std::int64_t top) {
-  std::vector<BlockResult> found;
-  for (const BlockResult& block : blocks)
-    if (std::any_of(block.trials.begin(), block.trials.end(),
-                    [](const Trial* trial) { return trial->role == TrialRole::Search; }))
-      found.push_back(block);
-  const auto count = static_cast<std::int64_t>(found.size());
+// The blocks that were searched for, the best first.
+std::vector<BlockResult> finalists(const History& history, std::int64_t top) {
+  std::vector<BlockResult> found = rank_blocks(history).blocks;
+  std::erase_if(found, [](const BlockResult& block) { return !block.searched(); });
+  const std::int64_t count = std::ssize(found);
   if (count == 0) throw Error(Exit::NoUsableTrial, "no search trial of the study has a loss");
   if (top < 1 || top > count)
     bad_input("--top", fmt::format("only {} blocks have a loss", count),
@@ -92,16 +90,14 @@ std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& spac
                                        const Catalog& catalog, const ScaleRequest& request) {
   const LayerTypes& types = catalog.types;
   const Scale from = scale(space.scale()), to = scale(request.to);
-  const std::vector<BlockResult> blocks = by_block(history);
   std::vector<ScaledBlock> result;
-  for (const BlockResult& block : finalists(blocks, request.top)) {
-    const Trial& first = *block.trials.front();
+  for (const BlockResult& block : finalists(history, request.top)) {
     ScaledBlock& scaled = result.emplace_back();
-    scaled.trial = first.number;
-    scaled.name = fmt::format("t{}-{}", first.number, to.name);
+    scaled.trial = block.number;
+    scaled.name = fmt::format("t{}-{}", block.number, to.name);
     scaled.proxy_loss = block.loss.mean;
     scaled.seeds = block.loss.n;
-    scaled.spec = scale_block(first.spec, from, to, types, request.rule);
+    scaled.spec = scale_block(history.find(block.number)->spec, from, to, types, request.rule);
   }
   for (const std::string& name :
        request.baselines ? space.baselines() : std::vector<std::string>()) {
@@ -110,11 +106,9 @@ std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& spac
     scaled.proxy_loss = std::nan("");
     scaled.spec = baseline_at(space, name, from, to, request.rule, types);
     const std::string trained = spec_hash(space_baseline(space, name, types));
-    for (const BlockResult& block : blocks)
-      if (block.spec_hash == trained) {
-        scaled.proxy_loss = block.loss.mean;
-        scaled.seeds = block.loss.n;
-      }
+    const Summary loss = block_result(history.of_block(trained)).loss;
+    scaled.proxy_loss = loss.mean;
+    scaled.seeds = loss.n;
   }
   const double rate = flop_rate(history);
   const std::int64_t vocab = request.vocab > 0 ? request.vocab : to.vocab;

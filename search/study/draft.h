@@ -29,6 +29,7 @@ class Draft {
  private:
   Trial make(const Spec& spec, TrialRole role, std::uint64_t seed) const;
   std::int64_t append(Trial trial);
+  std::vector<const Trial*> of_block(const std::string& spec_hash) const;  // drafted ones too
 
   History history_;
   const Space& space_;

@@ -1,6 +1,7 @@
 #include "search/study/forecast.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "space/base/units.h"
 
@@ -29,15 +30,14 @@ std::int64_t planned_trials(const StudyConfig& config, const History& history) {
                      based = history.count(TrialRole::Baseline);
   const std::int64_t first =
       static_cast<std::int64_t>(config.baselines.size()) * config.baseline_seeds;
-  const std::int64_t others = static_cast<std::int64_t>(history.trials().size()) - searched - based;
+  const std::int64_t others = history.size() - searched - based;
   return std::max(config.trials, searched) + std::max(first, based) + others;
 }
 
 std::string forecast(const StudyConfig& config, const History& history, const LayerTypes& types,
                      const ForecastInput& input) {
   const std::int64_t total = planned_trials(config, history);
-  const std::int64_t left = total - std::count_if(history.trials().begin(), history.trials().end(),
-                                                  [](const Trial& trial) { return trial.final(); });
+  const std::int64_t left = total - history.size() + std::ssize(history.open());
   std::string text = fmt::format("{} trials x {}", total, to_string(config.budget));
   if (left < total) text += fmt::format(", {} left", left);
   if (left <= 0 || config.baselines.empty()) return text;
@@ -58,8 +58,8 @@ std::string why_no_step_time(const StudyConfig& config, const History& history,
   });
   const bool searches =
       history.count(TrialRole::Search) < config.trials ||
-      std::any_of(history.trials().begin(), history.trials().end(), [](const Trial& trial) {
-        return trial.role == TrialRole::Search && !trial.final();
+      std::any_of(history.open().begin(), history.open().end(), [&](std::int64_t number) {
+        return history.find(number)->role == TrialRole::Search;
       });
   if (!searches || limit == rules.end() || (compares_steps && config.budget.timed())) return "";
   return fmt::format(

@@ -1,5 +1,6 @@
 #include "search/study/proposal.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "search/samplers/drawer.h"
@@ -18,15 +19,19 @@ bool may_breed(const ProposalContext& context, const Trial& baseline) {
   return !slow && context.judge.why_refused(baseline.spec).empty();
 }
 
+// The youngest `wanted` trials that the lag rule shows, oldest first.
 std::vector<const Trial*> visible_trials(const ProposalContext& context, const History& history,
-                                         std::int64_t last) {
+                                         std::size_t wanted) {
+  const std::int64_t last = history.size() - context.lag;
   std::vector<const Trial*> result;
-  for (const Trial& trial : history.trials()) {
+  for (std::int64_t number = history.size() - 1; number >= 0 && result.size() < wanted; --number) {
+    const Trial& trial = *history.find(number);
     if (!trial.final() || trial.point.empty()) continue;
     const bool baseline = trial.role == TrialRole::Baseline && trial.parent < 0;
     const bool search = trial.role == TrialRole::Search && trial.number <= last;
     if (search || (baseline && may_breed(context, trial))) result.push_back(&trial);
   }
+  std::reverse(result.begin(), result.end());
   return result;
 }
 
@@ -74,10 +79,18 @@ void check_study(const StudyConfig& config, const StudyPlugins& plugins) {
 }
 
 ProposalResult propose_trial(const ProposalContext& context, const History& history) {
-  const auto number = static_cast<std::int64_t>(history.trials().size());
-  const std::vector<const Trial*> visible = visible_trials(context, history, number - context.lag);
+  const std::int64_t number = history.size();
+  std::size_t asked = 0;
+  std::vector<const Trial*> visible;
   const SamplerView view{context.space,
-                         visible,
+                         [&](std::size_t count) {
+                           if (count > asked)
+                             visible = visible_trials(context, history, asked = count);
+                           const std::size_t left =
+                               visible.size() - std::min(visible.size(), count);
+                           return std::vector<const Trial*>(
+                               visible.begin() + static_cast<std::ptrdiff_t>(left), visible.end());
+                         },
                          history.count(TrialRole::Search),
                          [&](const Spec& spec) { return context.judge.why_refused(spec); },
                          [&](const std::string& hash) { return history.seen(hash); },

@@ -52,6 +52,7 @@ struct Study::Impl {
   History history;
   double step_seconds = 0;  // of the gate baseline; 0 = not measured
   bool exhausted = false;
+  mutable std::vector<CurvePoint> baseline_curve;  // of the first one; read when it is done
 
   Impl(StudyConfig given, const StudyPlugins& plugins, ResultsDb& results, const Json& provenance,
        bool is_service)
@@ -110,8 +111,9 @@ struct Study::Impl {
 
   // Trials running under a process that is gone. A service leaves alone what it gave away itself.
   void release_dead() {
-    for (const Trial& trial : history.trials())
-      if (trial.state == TrialState::Running && !(service && trial.owner == kService))
+    for (const std::int64_t number : history.open())
+      if (const Trial& trial = *history.find(number);
+          trial.state == TrialState::Running && !(service && trial.owner == kService))
         db.release(key(trial), trial.attempt, false);
   }
 
@@ -138,9 +140,9 @@ struct Study::Impl {
   }
 
   bool baselines_final() const {
-    for (std::int64_t i = history.first_open(); const Trial* trial = history.find(i); ++i)
-      if (trial->role == TrialRole::Baseline && !trial->final()) return false;
-    return true;
+    return std::none_of(history.open().begin(), history.open().end(), [&](std::int64_t number) {
+      return history.find(number)->role == TrialRole::Baseline;
+    });
   }
 
   // Whether search trial `number` may start, and be proposed if it is the next one.
@@ -161,7 +163,7 @@ struct Study::Impl {
 
   bool wants_more() const { return !exhausted && history.count(TrialRole::Search) < config.trials; }
 
-  bool complete() const { return !wants_more() && history.find(history.first_open()) == nullptr; }
+  bool complete() const { return !wants_more() && history.open().empty(); }
 
   Trial claim(Trial trial) {
     trial.attempt = db.claim(key(trial), owner);
@@ -183,6 +185,7 @@ struct Study::Impl {
     db.propose(row.id, trials, result.redrawn);
     row.redrawn += result.redrawn;
     history.add(trials.front());
+    history.trim();
     return claim(trials.front());
   }
 
@@ -228,9 +231,11 @@ std::optional<Trial> Study::ask(bool& wait) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
   wait = false;
-  for (std::int64_t i = me.history.first_open(); const Trial* trial = me.history.find(i); ++i)
-    if (trial->state == TrialState::Waiting && me.may_start(*trial)) return me.claim(*trial);
-  const auto next = static_cast<std::int64_t>(me.history.trials().size());
+  for (const std::int64_t number : me.history.open())
+    if (const Trial& trial = *me.history.find(number);
+        trial.state == TrialState::Waiting && me.may_start(trial))
+      return me.claim(trial);
+  const std::int64_t next = me.history.size();
   if (me.wants_more() && me.search_may_start(next))
     if (std::optional<Trial> trial = me.propose_next()) return trial;
   wait = !me.complete();
@@ -260,11 +265,11 @@ std::string Study::why_pruned(const Trial& trial, const CurvePoint& point, std::
   const Impl& me = *impl_;
   if (trial.role != TrialRole::Search || me.config.baselines.empty()) return "";
   const std::lock_guard lock(me.mutex);
-  static const std::vector<CurvePoint> kNone;
   const Trial* first = me.gate();
   const bool done = first != nullptr && first->state == TrialState::Done;
-  return me.stopper->why_pruned({point, before, steps, done ? first->outcome->curve : kNone,
-                                 done ? first->outcome->measurement.steps : 0});
+  if (done && me.baseline_curve.empty()) me.baseline_curve = me.db.read_curve(me.key(*first));
+  return me.stopper->why_pruned(
+      {point, before, steps, me.baseline_curve, done ? first->outcome->measurement.steps : 0});
 }
 
 void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {

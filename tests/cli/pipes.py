@@ -43,9 +43,9 @@ def main():
         check(bad.stderr.startswith(b"error: "), bad.stderr)
         equal(len(rows(place, "trials", "--db", "r.db")), len(trials), "nothing was deleted")
 
-        show = run(place, "show", best[0]["trial"], "--db", "r.db").stdout.decode()
+        show = run(place, "show", best[0]["number"], "--db", "r.db").stdout.decode()
         check("d_model" in show or "width" in show, show)
-        shown = json.loads(run(place, "show", best[0]["trial"], "--db", "r.db", "-f", "json").stdout)
+        shown = json.loads(run(place, "show", best[0]["number"], "--db", "r.db", "-f", "json").stdout)
         equal(shown["spec_hash"], best[0]["spec_hash"], "show -f json")
         studies = rows(place, "studies", "--db", "r.db")
         equal([(row["study"], row["trials"]) for row in studies], [("s", len(trials))], "studies")

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "search/results/statistics.h"
 #include "settings_support.h"
 #include "space/scale.h"
 
@@ -168,7 +169,7 @@ TEST_P(DbContract, AStaleAttemptChangesNothing) {
   EXPECT_TRUE(db->finish(id, 2, done(2.0)));
   EXPECT_FALSE(db->finish(id, 1, done(1.0)));
   EXPECT_EQ(stored().loss(), 2.0);
-  EXPECT_TRUE(stored().outcome->curve.empty());
+  EXPECT_TRUE(db->read_curve(id).empty());
 }
 
 TEST_P(DbContract, AFinishIsAcceptedOnceAndMayBeRepeated) {
@@ -208,10 +209,12 @@ TEST_P(DbContract, AResultComesBackToTheLastBit) {
   EXPECT_EQ(back.measurement.flops, m.flops);
   EXPECT_EQ(back.measurement.result_hash, "abc");
   EXPECT_TRUE(std::isnan(back.measurement.step_seconds));
-  ASSERT_EQ(back.curve.size(), 2U);
-  EXPECT_EQ(back.curve[0].train_loss, 5.5);
-  EXPECT_TRUE(std::isnan(back.curve[0].valid_loss));
-  EXPECT_EQ(back.curve[1].valid_loss, 4.75);
+  EXPECT_TRUE(back.curve.empty()) << "read when it is asked for";
+  const std::vector<CurvePoint> curve = db->read_curve(id);
+  ASSERT_EQ(curve.size(), 2U);
+  EXPECT_EQ(curve[0].train_loss, 5.5);
+  EXPECT_TRUE(std::isnan(curve[0].valid_loss));
+  EXPECT_EQ(curve[1].valid_loss, 4.75);
 }
 
 TEST_P(DbContract, ALossThatIsNoNumberIsDivergence) {
@@ -268,6 +271,7 @@ TEST_P(DbContract, ARestartedAttemptLeavesNoOldPoints) {
   const TrialKey id = one_trial();
   db->claim(id, "a:1");
   db->curve(id, 1, {{1, 5, 5, 1}, {3, 4, 4, 1}, {8, 3, 3, 1}});
+  EXPECT_EQ(db->read_curve(id).size(), 3U) << "of an attempt that runs";
   db->release(id, 1, true);
   EXPECT_EQ(db->claim(id, "a:2"), 1);
   db->curve(id, 1, {{2, 9, 9, 1}});
@@ -276,7 +280,7 @@ TEST_P(DbContract, ARestartedAttemptLeavesNoOldPoints) {
   Outcome outcome = done(2);
   outcome.curve = {{3, 7, 7, 1}, {4, 6, 6, 1}};
   db->finish(id, 1, outcome);
-  const std::vector<CurvePoint> curve = stored().outcome->curve;
+  const std::vector<CurvePoint> curve = db->read_curve(id);
   ASSERT_EQ(curve.size(), 2U);
   EXPECT_EQ(curve[0].step, 3);
   EXPECT_EQ(curve[0].train_loss, 7);
@@ -378,10 +382,21 @@ TEST(Databases, AgreeAfterAnySequenceOfVerbs) {
     EXPECT_EQ(trial.attempt, other.attempt);
     ASSERT_EQ(trial.outcome.has_value(), other.outcome.has_value());
     if (trial.outcome) {
-      EXPECT_EQ(trial.outcome->curve.size(), other.outcome->curve.size());
+      EXPECT_EQ(memory->read_curve({study, trial.number}).size(),
+                sqlite->read_curve({study, trial.number}).size());
     }
   }
   EXPECT_TRUE(sqlite->check().empty());
+  EXPECT_EQ(left.open(), right.open());
+  for (const TrialState state : {TrialState::Waiting, TrialState::Running, TrialState::Done,
+                                 TrialState::Diverged, TrialState::Failed})
+    EXPECT_EQ(left.count(state), right.count(state));
+  EXPECT_EQ(left.count(TrialRole::Search), right.count(TrialRole::Search));
+  const Ranking a = rank_blocks(left, 5), b = rank_blocks(right, 5);
+  EXPECT_EQ(a.all, b.all);
+  ASSERT_EQ(a.blocks.size(), b.blocks.size());
+  for (std::size_t i = 0; i < a.blocks.size(); ++i)
+    EXPECT_EQ(a.blocks[i].number, b.blocks[i].number);
 }
 
 TEST(OpenDb, UnderstandsUrls) {

@@ -356,7 +356,8 @@ TEST_F(Migration, ARealStudyRanksAsBefore) {
   const auto reader = open(OpenMode::ReadOnly);
   const auto rows = reader->query(shown, {}, 100).rows;
   ASSERT_EQ(rows.size(), 21U);
-  std::vector<Trial> order = reader->history(1).trials();
+  std::vector<Trial> order;
+  for (const Trial& trial : reader->history(1).trials()) order.push_back(trial);
   std::sort(order.begin(), order.end(), ranks_before);
   for (std::size_t i = 0; i < order.size(); ++i) EXPECT_EQ(rows[i][0], Json(order[i].number));
   const auto writer = open();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "search/results/statistics.h"
 #include "space/scale.h"
 #include "sqlite_support.h"
 
@@ -54,7 +55,8 @@ TEST_F(SqliteQueryTest, CheckNamesWhatIsBroken) {
 TEST_F(SqliteQueryTest, TheLeaderboardIsTheOrderOfTrials) {
   const auto db = open();
   fill(*db);
-  std::vector<Trial> order = db->history(1).trials();
+  std::vector<Trial> order;
+  for (const Trial& trial : db->history(1).trials()) order.push_back(trial);
   std::sort(order.begin(), order.end(), ranks_before);
   const QueryResult rows = db->query("SELECT number, rank, state FROM leaderboard", {}, 1000);
   ASSERT_EQ(rows.rows.size(), order.size());
@@ -63,6 +65,63 @@ TEST_F(SqliteQueryTest, TheLeaderboardIsTheOrderOfTrials) {
     EXPECT_EQ(rows.rows[i][1], Json(i + 1));
     EXPECT_EQ(rows.rows[i][2], Json(state_text(order[i].state)));
   }
+}
+
+TEST_F(SqliteQueryTest, BlocksAreTheRowsOfTop) {
+  const auto db = open();
+  fill(*db);
+  const History before = db->history(1);
+  std::vector<Trial> more;
+  for (const std::int64_t number : {0, 1, 4}) {
+    for (const TrialRole role : {TrialRole::Rerun, TrialRole::Noise}) {
+      Trial& trial = more.emplace_back(*before.find(number));
+      trial.number = before.size() + std::ssize(more) - 1;
+      trial.role = role;
+    }
+  }
+  db->propose(1, more, 0);
+  for (const Trial& trial : more)
+    finish(*db, trial, ended(Ending::Done, 1.5 + 0.01 * static_cast<double>(trial.number)));
+  const Ranking ranking = rank_blocks(db->history(1));
+  const auto rows = db->query(
+                          "SELECT number, role, block, spec_hash, seeds, loss, sd, fresh_seeds,"
+                          " lowest, highest FROM blocks WHERE study = 'first'",
+                          {}, 1000)
+                        .rows;
+  ASSERT_EQ(rows.size(), ranking.blocks.size());
+  int repeated = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const BlockResult& block = ranking.blocks[i];
+    EXPECT_EQ(rows[i][0], Json(block.number));
+    EXPECT_EQ(rows[i][1], Json(role_text(block.role)));
+    EXPECT_EQ(rows[i][2], Json(block.block));
+    EXPECT_EQ(rows[i][3], Json(block.spec_hash));
+    EXPECT_EQ(rows[i][4], Json(block.loss.n));
+    EXPECT_NEAR(rows[i][5].get<double>(), block.loss.mean, 1e-12);
+    EXPECT_EQ(rows[i][6].is_null(), block.loss.n < 2);
+    if (block.loss.n > 1) {
+      EXPECT_NEAR(rows[i][6].get<double>(), block.loss.sd, 1e-9);
+    }
+    EXPECT_EQ(rows[i][7], Json(block.fresh.n));
+    EXPECT_EQ(rows[i][8], Json(block.lowest));
+    EXPECT_EQ(rows[i][9], Json(block.highest));
+    repeated += block.loss.n > 1;
+  }
+  EXPECT_GE(repeated, 3);
+}
+
+// One word for a field: of the table, the views, --where and JSON.
+TEST_F(SqliteQueryTest, TheColumnsAreTheFieldsOfMeasurement) {
+  const auto db = open();
+  fill(*db);
+  std::vector<std::string> fields = {"study", "number", "attempt", "ending", "message"};
+  const auto trials = db->query("SELECT * FROM trials", {}, 0).columns;
+  for_each_field(Measurement(), [&](const MeasurementField& field, const auto&) {
+    fields.push_back(field.name);
+    EXPECT_THAT(trials, ::testing::Contains(std::string(field.name)));
+    EXPECT_STRNE(field.help, "");
+  });
+  EXPECT_EQ(db->query("SELECT * FROM measurement", {}, 0).columns, fields);
 }
 
 TEST_F(SqliteQueryTest, ParetoHoldsWhatNothingBeats) {

@@ -220,7 +220,7 @@ TEST_F(SqliteTest, WhatWasAcknowledgedSurvivesKill) {
   for (const std::int64_t number : acknowledged) {
     ASSERT_NE(history.find(number), nullptr) << number;
     EXPECT_EQ(history.find(number)->loss(), static_cast<double>(number));
-    EXPECT_EQ(history.find(number)->outcome->curve.size(), 2U);
+    EXPECT_EQ(db->read_curve({study, number}).size(), 2U);
   }
   EXPECT_THAT(db->check(), IsEmpty());
 }

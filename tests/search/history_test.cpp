@@ -84,24 +84,90 @@ TEST(Statistics, BlocksAreOrderedByTheMeanOverTheirSeeds) {
     trial.spec_hash = blocks[i];
     history.add(trial);
   }
-  const std::vector<BlockResult> found = by_block(history);
-  ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found[0].spec_hash, "steady");
-  EXPECT_DOUBLE_EQ(found[0].loss.mean, 1.5);
-  EXPECT_DOUBLE_EQ(found[1].loss.mean, 1.7);
-  EXPECT_DOUBLE_EQ(found[1].loss.sd, std::sqrt(2 * 0.7 * 0.7));
-  std::int64_t degrees = 0;
-  EXPECT_DOUBLE_EQ(seed_noise(found, degrees), std::sqrt((2 * 0.1 * 0.1 + 2 * 0.7 * 0.7) / 2));
-  EXPECT_EQ(degrees, 2);
+  const Ranking found = rank_blocks(history);
+  ASSERT_EQ(found.blocks.size(), 2U);
+  EXPECT_EQ(found.all, 2);
+  EXPECT_EQ(found.blocks[0].spec_hash, "steady");
+  EXPECT_EQ(found.best->spec_hash, "steady");
+  EXPECT_DOUBLE_EQ(found.blocks[0].loss.mean, 1.5);
+  EXPECT_DOUBLE_EQ(found.blocks[1].loss.mean, 1.7);
+  EXPECT_DOUBLE_EQ(found.blocks[1].loss.sd, std::sqrt(2 * 0.7 * 0.7));
+  EXPECT_EQ(found.blocks[1].lowest, 1.0);
+  EXPECT_EQ(found.blocks[1].highest, 2.4);
+  EXPECT_DOUBLE_EQ(found.noise.sd, std::sqrt((2 * 0.1 * 0.1 + 2 * 0.7 * 0.7) / 2));
+  EXPECT_EQ(found.noise.degrees, 2);
+}
+
+// A limit stops at the loss beyond which no block can lead.
+TEST(Statistics, ALimitGivesTheFirstRowsOfTheWhole) {
+  Rng rng(3);
+  for (int round = 0; round < 50; ++round) {
+    History history;
+    for (int i = 0; i < 40; ++i) {
+      Trial trial = ended(i, TrialState::Done, static_cast<double>(rng.below(8)));
+      trial.role = i < 3 ? TrialRole::Baseline : TrialRole::Search;
+      trial.spec_hash = std::to_string(rng.below(15));
+      history.add(trial);
+    }
+    const Ranking all = rank_blocks(history);
+    for (const std::int64_t limit : {1, 2, 5, 30}) {
+      const Ranking some = rank_blocks(history, limit);
+      ASSERT_EQ(some.blocks.size(), std::min(all.blocks.size(), static_cast<std::size_t>(limit)));
+      for (std::size_t i = 0; i < some.blocks.size(); ++i)
+        EXPECT_EQ(some.blocks[i].number, all.blocks[i].number);
+      EXPECT_EQ(some.best->number, all.best->number);
+      EXPECT_EQ(some.all, all.all);
+      EXPECT_EQ(some.all, static_cast<std::int64_t>(all.blocks.size()));
+      EXPECT_EQ(some.noise.degrees, all.noise.degrees);
+    }
+  }
 }
 
 TEST(Statistics, NoiseOfSingleSeedsIsUnknown) {
   History history;
   history.add(ended(0, TrialState::Done, 1));
-  std::int64_t degrees = 1;
-  EXPECT_TRUE(std::isnan(seed_noise(by_block(history), degrees)));
-  EXPECT_EQ(degrees, 0);
+  const Noise noise = rank_blocks(history).noise;
+  EXPECT_TRUE(std::isnan(noise.sd));
+  EXPECT_EQ(noise.degrees, 0);
   EXPECT_TRUE(std::isnan(summarize({}).mean));
+}
+
+// Trials by number, counting how often they are read.
+struct CountingSource : TrialSource {
+  TrialPtr trial(std::int64_t number) const override {
+    ++reads;
+    return std::make_shared<const Trial>(ended(number, TrialState::Done, 1));
+  }
+  std::vector<std::int64_t> of_block(const std::string&) const override { return {}; }
+  std::vector<std::int64_t> of_role(TrialRole) const override { return {}; }
+  std::vector<std::int64_t> by_loss(std::int64_t) const override { return {}; }
+  std::vector<std::string> repeated() const override { return {}; }
+  mutable int reads = 0;
+};
+
+TEST(History, ReadsWhatItIsAskedForAndLetsGoOfOldTrials) {
+  const auto source = std::make_shared<CountingSource>();
+  StudyCounts counts;
+  counts.trials[{TrialRole::Search, TrialState::Done}] = 5000;
+  History history(counts, source);
+  EXPECT_EQ(history.size(), 5000);
+  EXPECT_EQ(history.find(7)->number, 7);
+  history.find(7);
+  EXPECT_EQ(source->reads, 1);
+  const History copy = history;
+  EXPECT_EQ(copy.find(7), history.find(7)) << "shared";
+  history.find(2000);
+  EXPECT_EQ(source->reads, 2);
+  history.trim();
+  history.find(7);
+  EXPECT_EQ(source->reads, 2) << "the first trials stay";
+  history.find(2000);
+  EXPECT_EQ(source->reads, 3);
+  history.add(ended(5000, TrialState::Waiting, kNan));
+  EXPECT_EQ(history.first_open(), 5000);
+  history.trim();
+  history.find(5000);
+  EXPECT_EQ(source->reads, 3);
 }
 
 }  // namespace

@@ -48,6 +48,16 @@ std::vector<const Trial*> pointers(const std::vector<Trial>& trials) {
   return result;
 }
 
+// What SamplerView::youngest answers.
+std::function<std::vector<const Trial*>(std::size_t)> youngest_of(
+    const std::vector<const Trial*>& visible) {
+  return [&visible](std::size_t count) {
+    const std::size_t left = visible.size() - std::min(visible.size(), count);
+    return std::vector<const Trial*>(visible.begin() + static_cast<std::ptrdiff_t>(left),
+                                     visible.end());
+  };
+}
+
 class SamplerContract : public ::testing::TestWithParam<std::string> {
  protected:
   std::unique_ptr<Sampler> sampler = make_sampler(GetParam());
@@ -63,7 +73,7 @@ TEST_P(SamplerContract, PointsAreInTheSpaceAndParentsAreVisible) {
     Rng rng(2);
     for (int i = 0; i < 50; ++i) {
       const Proposal proposal =
-          sampler->propose({space, some, static_cast<std::int64_t>(known)}, rng);
+          sampler->propose({space, youngest_of(some), static_cast<std::int64_t>(known)}, rng);
       Point located;
       EXPECT_TRUE(space.locate(space.resolve(proposal.point), located));
       EXPECT_NE(proposal.op, Operator::None);
@@ -73,7 +83,7 @@ TEST_P(SamplerContract, PointsAreInTheSpaceAndParentsAreVisible) {
 }
 
 TEST_P(SamplerContract, IsAFunctionOfViewAndRng) {
-  const SamplerView view{space, visible, 30};
+  const SamplerView view{space, youngest_of(visible), 30};
   const std::unique_ptr<Sampler> another = make_sampler(GetParam());
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     Rng first(seed), second(seed);
@@ -96,7 +106,8 @@ TEST(Evolution, StartsWithAPopulationOfRandomPoints) {
   const auto sampler = make_sampler("evolution");
   for (std::int64_t index = 0; index < 20; ++index) {
     Rng rng(5);
-    EXPECT_EQ(sampler->propose({space, visible, index}, rng).parent < 0, index < 8) << index;
+    EXPECT_EQ(sampler->propose({space, youngest_of(visible), index}, rng).parent < 0, index < 8)
+        << index;
   }
 }
 
@@ -109,7 +120,8 @@ TEST(Evolution, ParentsAreAmongTheYoungestAndTheBetterOnesOfThem) {
   const auto sampler = make_sampler("evolution");
   std::map<std::int64_t, int> parents;
   Rng rng(5);
-  for (int i = 0; i < 400; ++i) ++parents[sampler->propose({space, visible, 30}, rng).parent];
+  for (int i = 0; i < 400; ++i)
+    ++parents[sampler->propose({space, youngest_of(visible), 30}, rng).parent];
   EXPECT_EQ(parents.begin()->first, 22);  // of 40/5 = 8 members, 22 .. 29
   EXPECT_EQ(parents.count(29), 0U);       // the worst loses every tournament of two
   EXPECT_LE(parents.rbegin()->first, 28);
@@ -132,7 +144,7 @@ TEST(Evolution, PrunedTrialsRankLastAndFailuresAreNoParents) {
   int done = 0, pruned = 0;
   Rng rng(5);
   for (int i = 0; i < 400; ++i) {
-    const std::int64_t parent = sampler->propose({space, visible, 30}, rng).parent;
+    const std::int64_t parent = sampler->propose({space, youngest_of(visible), 30}, rng).parent;
     ASSERT_NE(parent % 3, 2);
     (parent % 3 == 0 ? pruned : done)++;
   }
@@ -150,7 +162,7 @@ TEST(Evolution, AParentWhoseChildrenAllFailAgesOut) {
     std::vector<const Trial*> visible = pointers(trials);
     visible.resize(known);
     Rng rng(1);
-    const Proposal proposal = sampler->propose({space, visible, 8}, rng);
+    const Proposal proposal = sampler->propose({space, youngest_of(visible), 8}, rng);
     EXPECT_EQ(proposal.parent, known == 8 ? 0 : -1) << known;
   }
 }
@@ -207,7 +219,7 @@ double mean_regret(const std::string& name, const MacroTable& table, const Space
       if (i >= kLag) visible.push_back(&trials[static_cast<std::size_t>(i - kLag)]);
       Rng rng =
           Rng(static_cast<std::uint64_t>(run)).split("propose", static_cast<std::uint64_t>(i));
-      const Proposal proposal = sampler->propose({space, visible, i}, rng);
+      const Proposal proposal = sampler->propose({space, youngest_of(visible), i}, rng);
       std::string arch;
       for (const std::int32_t choice : proposal.point) arch += static_cast<char>('0' + choice);
       const std::vector<double>& seeds = table.accuracy.at(arch);

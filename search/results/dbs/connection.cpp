@@ -119,7 +119,7 @@ void moebius_block(sqlite3_context* context, int, sqlite3_value** values) {
 }
 
 // Takes an older or empty database to the current version, in one transaction.
-void migrate(SQLite::Database& database) {
+void migrate(Connection& database) {
   const auto run = [&](const char* script) {
     database.exec(std::string(resource(std::string("search/results/dbs/") + script)));
   };
@@ -137,9 +137,9 @@ void migrate(SQLite::Database& database) {
 }
 
 // An older file as the current version has it, in memory: a reader changes no file.
-std::unique_ptr<SQLite::Database> migrated_copy(SQLite::Database& file) {
+std::unique_ptr<Connection> migrated_copy(SQLite::Database& file) {
   auto copy =
-      std::make_unique<SQLite::Database>(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+      std::make_unique<Connection>(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   if (const int code = SQLite::Backup(*copy, file).executeStep(); code != SQLITE_DONE)
     throw SQLite::Exception(file.getHandle(), code);
   copy->exec("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF");
@@ -178,7 +178,7 @@ bool wal_is_safe(int version) {
   return back_ported || (version >= 3051003 && version != 3052000);
 }
 
-std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode) {
+std::unique_ptr<Connection> connect(const std::string& path, OpenMode mode) {
   const bool writes = mode == OpenMode::Create;
   if (writes) {
     refuse_network_file_system(path);
@@ -189,11 +189,13 @@ std::unique_ptr<SQLite::Database> connect(const std::string& path, OpenMode mode
   const bool recovers = writes || access(path.c_str(), W_OK) == 0;
   const int flags = (recovers ? SQLite::OPEN_READWRITE : SQLite::OPEN_READONLY) |
                     (writes ? SQLite::OPEN_CREATE : 0);
-  auto database = std::make_unique<SQLite::Database>(path, flags | SQLite::OPEN_FULLMUTEX);
+  auto database = std::make_unique<Connection>(path, flags | SQLite::OPEN_FULLMUTEX);
   sqlite3_extended_result_codes(database->getHandle(), 1);
   sqlite3_busy_handler(database->getHandle(), wait_for_lock, nullptr);
   database->exec(
       "PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;"
+      "PRAGMA cache_size = -16000;"  // KiB: the indexes of a long study stay in memory
+
       "PRAGMA trusted_schema = OFF");
   if (!writes) database->exec("PRAGMA query_only = ON");
   const int version = version_of(*database, path);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "search/results/builtin_catalog.h"
+#include "search/results/dbs/rows.h"
 #include "space/base/check.h"
 
 namespace moebius::sqlite {
@@ -25,14 +26,14 @@ std::string column_of(const std::string& field) {
   return taken ? "field_" + field : field;
 }
 
-std::string view_text(SQLite::Database& database) {
-  SQLite::Statement view(database, "SELECT sql FROM sqlite_schema WHERE name = 'sublayers'");
+std::string view_text(Connection& database) {
+  Bound view(database, "SELECT sql FROM sqlite_schema WHERE name = 'sublayers'");
   return view.executeStep() ? view.getColumn(0).getString() : "";
 }
 
 }  // namespace
 
-void show_fields(SQLite::Database& database, const Spec& spec) {
+void show_fields(Connection& database, const Spec& spec) {
   const std::string text = view_text(database);
   std::set<std::string> fields = {"type"};
   for (const SubLayer& sublayer : spec.sublayers)
@@ -54,14 +55,6 @@ void show_fields(SQLite::Database& database, const Spec& spec) {
   database.exec("CREATE VIEW sublayers AS\nSELECT study.name AS study, number, position" + columns +
                 "\nFROM sublayer\nJOIN study ON study.id = sublayer.study"
                 "\nGROUP BY sublayer.study, number, position");
-}
-
-std::string block_text(const Spec& spec) {
-  const LayerTypes& types = builtin_catalog().types;
-  const bool known =
-      std::all_of(spec.sublayers.begin(), spec.sublayers.end(),
-                  [&](const SubLayer& sublayer) { return types.find(sublayer.type) != nullptr; });
-  return known ? notation(spec, types) : "";
 }
 
 }  // namespace moebius::sqlite

@@ -1,8 +1,8 @@
 #pragma once
-#include <SQLiteCpp/Database.h>
 
 #include <string>
 
+#include "search/results/dbs/connection.h"
 #include "space/spec.h"
 
 // What of a block stands in columns of its own.
@@ -12,9 +12,6 @@ namespace moebius::sqlite {
 // the stored blocks have. A field whose name SQL or the view itself uses gets "field_" in front.
 // Makes it, or makes it again where `spec` brings fields that it lacks; runs in the caller's
 // transaction.
-void show_fields(SQLite::Database& database, const Spec& spec);
-
-// "agaf x6"; "" where today's layer types do not know the block any more.
-std::string block_text(const Spec& spec);
+void show_fields(Connection& database, const Spec& spec);
 
 }  // namespace moebius::sqlite

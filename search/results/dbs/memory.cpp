@@ -52,7 +52,7 @@ class MemoryDb : public ResultsDb {
     std::int64_t next = known;
     for (const Trial& trial : trials) check_number(data, trial, next);
     for (const Trial& trial : trials)
-      if (trial.number >= known) data.trials.push_back({trial, false, 0});
+      if (trial.number >= known) data.trials.push_back({trial, false, 0, {}});
     if (next > known || trials.empty()) data.row.redrawn += redrawn;
   }
 
@@ -65,14 +65,24 @@ class MemoryDb : public ResultsDb {
       throw Error(Exit::NotOwner, fmt::format("trial {} is {}, not waiting", data.trial.number,
                                               state_text(data.trial.state)));
     data.trial.state = TrialState::Running;
+    if (!data.resumable) data.curve.clear();
     data.trial.attempt += data.resumable ? 0 : 1;
     data.trial.owner = owner;
     data.resumable = false;
     return data.trial.attempt;
   }
 
-  // Nothing reads the curve of an attempt that has not ended.
-  void curve(const TrialKey&, std::int64_t, const std::vector<CurvePoint>&) override {}
+  void curve(const TrialKey& trial, std::int64_t attempt,
+             const std::vector<CurvePoint>& points) override {
+    const std::lock_guard lock(mutex_);
+    TrialData& data = of_trial(trial);
+    if (current(data, attempt)) data.curve = points;
+  }
+
+  std::vector<CurvePoint> read_curve(const TrialKey& trial) override {
+    const std::lock_guard lock(mutex_);
+    return of_trial(trial).curve;
+  }
 
   bool finish(const TrialKey& trial, std::int64_t attempt, const Outcome& given) override {
     const std::lock_guard lock(mutex_);
@@ -141,6 +151,7 @@ class MemoryDb : public ResultsDb {
     Trial trial;
     bool resumable = false;
     std::int64_t lost = 0;
+    std::vector<CurvePoint> curve = {};  // of the last attempt
   };
   struct StudyData {
     StudyRow row;
@@ -173,6 +184,7 @@ class MemoryDb : public ResultsDb {
 
   static void end(TrialData& data, Outcome outcome) {
     data.trial.state = final_state(outcome.ending);
+    data.curve = std::move(outcome.curve);
     data.trial.outcome = std::move(outcome);
   }
 

@@ -4,10 +4,13 @@ SELECT id, name, lower(hex(randomblob(16))), space, recipe, options, seed, lag, 
 FROM study_1;
 
 -- moebius_block writes a block as trials.block has it.
-INSERT INTO trial (study, number, role, label, state, attempt, resumable, lost, block, point, spec,
-                   spec_hash, parent, operator, seed, owner, created, started, ended)
-SELECT study, number, role, label, state, attempt, resumable, lost, moebius_block(spec), point,
-       spec, spec_hash, parent, nullif(op, ''), seed, owner, created, started, ended
+INSERT INTO trial (study, number, role, label, state, attempt, resumable, lost, block, d_model,
+                   stacks, point, spec, spec_hash, parent, operator, seed, owner, created, started,
+                   ended)
+SELECT study, number, role, label, state, attempt, resumable, lost, moebius_block(spec),
+       iif(json_valid(spec), ifnull(json_extract(spec, '$.d_model'), 0), 0),
+       iif(json_valid(spec), ifnull(json_extract(spec, '$.stacks'), 0), 0), point, spec, spec_hash,
+       parent, nullif(op, ''), seed, owner, created, started, ended
 FROM trial_1
 ORDER BY study, number;
 

@@ -52,11 +52,15 @@ double real(const SQLite::Column& column) {
 }
 
 struct ReadColumn {
-  SQLite::Statement& row;
+  Bound& row;
   int index;
-  void operator()(const char*, double& value) { value = real(row.getColumn(index++)); }
-  void operator()(const char*, std::int64_t& value) { value = row.getColumn(index++).getInt64(); }
-  void operator()(const char*, std::string& value) { value = row.getColumn(index++).getString(); }
+  void operator()(const MeasurementField&, double& value) { value = real(row.getColumn(index++)); }
+  void operator()(const MeasurementField&, std::int64_t& value) {
+    value = row.getColumn(index++).getInt64();
+  }
+  void operator()(const MeasurementField&, std::string& value) {
+    value = row.getColumn(index++).getString();
+  }
 };
 
 Ending parse_ending(const std::string& text) {
@@ -87,7 +91,7 @@ constexpr const char* kTrialColumns =
     " t.operator, t.seed, t.budget, t.recipe, t.owner, m.ending, m.message";
 constexpr int kFirstMeasured = 16;
 
-Trial read_trial(SQLite::Statement& row) {
+Trial trial_of(Bound& row) {
   Trial trial;
   trial.number = row.getColumn(0).getInt64();
   trial.role = parse_role(row.getColumn(1).getString());
@@ -107,20 +111,20 @@ Trial read_trial(SQLite::Statement& row) {
   trial.outcome.emplace();
   trial.outcome->ending = parse_ending(row.getColumn(14).getString());
   trial.outcome->message = row.getColumn(15).getString();
-  for_each_column(trial.outcome->measurement, ReadColumn{row, kFirstMeasured});
+  for_each_field(trial.outcome->measurement, ReadColumn{row, kFirstMeasured});
   return trial;
 }
 
-void insert_sublayers(SQLite::Database& database, const TrialKey& trial, const Spec& spec) {
-  SQLite::Statement insert(database,
-                           "INSERT INTO sublayer (study, number, position, field, value)"
-                           " VALUES (?, ?, ?, ?, ?)");
+void insert_sublayers(Connection& database, const TrialKey& trial, const Spec& spec) {
+  Bound insert(database,
+               "INSERT INTO sublayer (study, number, position, field, value)"
+               " VALUES (?, ?, ?, ?, ?)");
   const auto add = [&](std::size_t position, const std::string& field, const auto& value) {
-    insert.bind(1, trial.study);
-    insert.bind(2, trial.number);
-    insert.bind(3, std::to_string(position));
-    insert.bind(4, field);
-    insert.bind(5, value);
+    insert.push(trial.study);
+    insert.push(trial.number);
+    insert.push(std::to_string(position));
+    insert.push(field);
+    insert.push(value);
     insert.exec();
     insert.reset();
   };
@@ -160,7 +164,7 @@ Spec stored_spec(const Json& json) {
   return spec;
 }
 
-bool insert_trial(SQLite::Database& database, std::int64_t study, const Trial& trial) {
+bool insert_trial(Connection& database, std::int64_t study, const Trial& trial) {
   Bound known(database, "SELECT spec_hash, role FROM trial WHERE study = ? AND number = ?", study,
               trial.number);
   if (known.executeStep()) {
@@ -174,11 +178,13 @@ bool insert_trial(SQLite::Database& database, std::int64_t study, const Trial& t
   if (trial.number != last.getColumn(0).getInt64() + 1)
     throw Error(Exit::Storage, fmt::format("trial {} does not follow trial {}", trial.number,
                                            last.getColumn(0).getInt64()));
-  Bound insert(database,
-               "INSERT INTO trial (study, number, role, label, block, spec, spec_hash, seed, point,"
-               " parent, operator, budget, recipe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-               study, trial.number, role_text(trial.role), trial.label, block_text(trial.spec),
-               exact_json(trial.spec), trial.spec_hash, trial.seed);
+  Bound insert(
+      database,
+      "INSERT INTO trial (study, number, role, label, block, d_model, stacks, spec, spec_hash,"
+      " seed, point, parent, operator, budget, recipe)"
+      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      study, trial.number, role_text(trial.role), trial.label, block_text(trial.spec),
+      trial.spec.d_model, trial.spec.stacks, exact_json(trial.spec), trial.spec_hash, trial.seed);
   trial.point.empty() ? insert.push_null() : insert.push(Json(trial.point));
   trial.parent < 0 ? insert.push_null() : insert.push(trial.parent);
   trial.op == Operator::None ? insert.push_null() : insert.push(operator_text(trial.op));
@@ -190,35 +196,40 @@ bool insert_trial(SQLite::Database& database, std::int64_t study, const Trial& t
   return true;
 }
 
-void insert_measurement(SQLite::Database& database, const TrialKey& trial, std::int64_t attempt,
+void insert_measurement(Connection& database, const TrialKey& trial, std::int64_t attempt,
                         const Outcome& outcome) {
   std::string columns = "study, number, attempt, ending, message", marks = "?, ?, ?, ?, ?";
-  for_each_column(outcome.measurement, [&](const char* name, const auto&) {
-    columns += std::string(", ") + name;
+  for_each_field(outcome.measurement, [&](const MeasurementField& field, const auto&) {
+    columns += std::string(", ") + field.name;
     marks += ", ?";
   });
   Bound insert(database, fmt::format("INSERT INTO measurement ({}) VALUES ({})", columns, marks),
                trial.study, trial.number, attempt, ending_text(outcome.ending), outcome.message);
-  for_each_column(outcome.measurement, [&](const char*, const auto& value) { insert.push(value); });
+  for_each_field(outcome.measurement,
+                 [&](const MeasurementField&, const auto& value) { insert.push(value); });
   insert.exec();
   put_curve(database, trial, attempt, outcome.curve);
 }
 
-void put_curve(SQLite::Database& database, const TrialKey& trial, std::int64_t attempt,
+void put_curve(Connection& database, const TrialKey& trial, std::int64_t attempt,
                const std::vector<CurvePoint>& points) {
   Bound(database, "DELETE FROM curve WHERE study = ? AND number = ? AND attempt = ?", trial.study,
         trial.number, attempt)
       .exec();
-  for (const CurvePoint& point : points)
-    Bound(database,
-          "INSERT INTO curve (study, number, attempt, step, train_loss, valid_loss, cpu_seconds)"
-          " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-          trial.study, trial.number, attempt, point.step, point.train_loss, point.valid_loss,
-          point.cpu_seconds)
-        .exec();
+  Bound insert(database,
+               "INSERT INTO curve (study, number, attempt, step, train_loss, valid_loss,"
+               " cpu_seconds) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING");
+  for (const CurvePoint& point : points) {
+    for (const std::int64_t key : {trial.study, trial.number, attempt, point.step})
+      insert.push(key);
+    for (const double value : {point.train_loss, point.valid_loss, point.cpu_seconds})
+      insert.push(value);
+    insert.exec();
+    insert.reset();
+  }
 }
 
-StudyRow study_row(SQLite::Statement& row) {
+StudyRow study_row(Bound& row) {
   StudyRow study;
   study.id = row.getColumn(0).getInt64();
   study.settings.name = row.getColumn(1).getString();
@@ -234,35 +245,48 @@ StudyRow study_row(SQLite::Statement& row) {
   return study;
 }
 
-History read_history(SQLite::Database& database, std::int64_t study) {
-  SQLite::Transaction snapshot(database);
-  std::string measured;
-  const Measurement names;
-  for_each_column(names,
-                  [&](const char* name, const auto&) { measured += std::string(", m.") + name; });
-  std::vector<Trial> trials;
-  Bound rows(database,
-             std::string("SELECT ") + kTrialColumns + measured +
-                 " FROM trial t LEFT JOIN measurement m"
-                 " ON m.study = t.study AND m.number = t.number AND m.attempt = t.attempt"
-                 " WHERE t.study = ? ORDER BY t.number",
-             study);
-  while (rows.executeStep()) trials.push_back(read_trial(rows));
+std::optional<Trial> read_trial(Connection& database, const TrialKey& key) {
+  static const std::string sql = [] {
+    std::string columns = kTrialColumns;
+    for_each_field(Measurement(), [&](const MeasurementField& field, const auto&) {
+      columns += std::string(", m.") + field.name;
+    });
+    return "SELECT " + columns +
+           " FROM trial t LEFT JOIN measurement m"
+           " ON m.study = t.study AND m.number = t.number AND m.attempt = t.attempt"
+           " WHERE t.study = ? AND t.number = ?";
+  }();
+  Bound row(database, sql, key.study, key.number);
+  return row.executeStep() ? std::optional(trial_of(row)) : std::nullopt;
+}
+
+std::vector<CurvePoint> read_curve(Connection& database, const TrialKey& key) {
+  std::vector<CurvePoint> curve;
   Bound points(database,
-               "SELECT t.number, c.step, c.train_loss, c.valid_loss, c.cpu_seconds"
-               " FROM trial t JOIN curve c"
+               "SELECT c.step, c.train_loss, c.valid_loss, c.cpu_seconds FROM trial t JOIN curve c"
                " ON c.study = t.study AND c.number = t.number AND c.attempt = t.attempt"
-               " WHERE t.study = ? ORDER BY t.number, c.step",
-               study);
-  while (points.executeStep()) {
-    Trial& trial = trials.at(static_cast<std::size_t>(points.getColumn(0).getInt64()));
-    if (!trial.outcome) continue;
-    trial.outcome->curve.push_back({points.getColumn(1).getInt64(), real(points.getColumn(2)),
-                                    real(points.getColumn(3)), real(points.getColumn(4))});
-  }
-  History history;
-  for (Trial& trial : trials) history.add(std::move(trial));
-  return history;
+               " WHERE t.study = ? AND t.number = ? ORDER BY c.step",
+               key.study, key.number);
+  while (points.executeStep())
+    curve.push_back({points.getColumn(0).getInt64(), real(points.getColumn(1)),
+                     real(points.getColumn(2)), real(points.getColumn(3))});
+  return curve;
+}
+
+StudyCounts read_counts(Connection& database, std::int64_t study) {
+  const SQLite::Transaction snapshot(database);
+  StudyCounts counts;
+  Bound rows(database,
+             "SELECT role, state, count(*) FROM trial WHERE study = ? GROUP BY role, state", study);
+  while (rows.executeStep())
+    counts.trials[{parse_role(rows.getColumn(0).getString()),
+                   parse_state(rows.getColumn(1).getString())}] = rows.getColumn(2).getInt64();
+  Bound open(database,
+             "SELECT number FROM trial INDEXED BY open_trial"
+             " WHERE study = ? AND state IN ('waiting', 'running')",
+             study);
+  while (open.executeStep()) counts.open.insert(open.getColumn(0).getInt64());
+  return counts;
 }
 
 }  // namespace moebius::sqlite

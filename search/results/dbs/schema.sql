@@ -30,6 +30,8 @@ CREATE TABLE trial (
   resumable INTEGER NOT NULL DEFAULT 0 CHECK (resumable IN (0, 1)),  -- released gracefully
   lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),  -- attempts that died with a process
   block TEXT NOT NULL,  -- one letter a sub-layer and the stacks: 'agaf x6'
+  d_model INTEGER NOT NULL,
+  stacks INTEGER NOT NULL,
   point TEXT,           -- JSON, the choice of each slot; NULL: not in the space
   spec TEXT NOT NULL,   -- JSON, moebius.block/1
   spec_hash TEXT NOT NULL CHECK (length(spec_hash) = 32),
@@ -47,7 +49,7 @@ CREATE TABLE trial (
   CHECK (state IN ('waiting', 'failed') OR attempt >= 1)
 ) STRICT;
 CREATE INDEX trial_by_block ON trial (study, spec_hash, number, role);
-CREATE INDEX trial_by_state ON trial (study, role, state);
+CREATE INDEX trial_by_state ON trial (study, role, state, number);
 CREATE INDEX open_trial ON trial (study, number) WHERE state IN ('waiting', 'running');
 
 -- One row per field of each sub-layer, `type` among them. The view `sublayers`, which whoever writes
@@ -99,6 +101,8 @@ CREATE TABLE measurement (
   CHECK ((ending = 'done') = (loss IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX measurement_by_loss ON measurement (study, loss) WHERE loss IS NOT NULL;
+
 CREATE TABLE curve (
   study INTEGER NOT NULL,
   number INTEGER NOT NULL,
@@ -130,14 +134,16 @@ CREATE TABLE note (
   PRIMARY KEY (study, key)
 ) STRICT, WITHOUT ROWID;
 
--- Every trial with what its last attempt measured, if that has ended.
+-- Every trial with what its last attempt measured, if that has ended. The words of this view are
+-- those of every listing, of --where and --sort, and of JSON.
 CREATE VIEW trials AS
-SELECT study.name AS study, trial.number, role, label, state, trial.attempt, lost, block,
-       loss, native_loss, stopped_loss, stopped_step, bits_per_byte, causal, split, epochs, steps,
-       tokens, flops, cpu_seconds, wall_seconds, virtual_seconds, step_seconds, step_ratio,
-       parameters, active_parameters, active_flops, peak_bytes, kept_pairs, dropped_pairs,
-       tokens_per_active_parameter, result_hash, message, parent, operator, trial.seed, budget,
-       trial.recipe, spec_hash, owner, trial.created, started, ended
+SELECT study.name AS study, trial.number, role, nullif(label, '') AS label, state, block, loss,
+       native_loss, stopped_loss, stopped_step, bits_per_byte, nullif(causal, '') AS causal, split,
+       epochs, steps, tokens, flops, cpu_seconds, wall_seconds, virtual_seconds, step_seconds,
+       step_ratio, parameters, active_parameters, active_flops, peak_bytes, kept_pairs,
+       dropped_pairs, tokens_per_active_parameter, nullif(result_hash, '') AS result_hash,
+       d_model, stacks, parent, operator, trial.seed, budget, trial.recipe, trial.attempt, lost, nullif(owner, '') AS owner,
+       trial.created, started, trial.ended, spec_hash, nullif(message, '') AS message
 FROM trial
 JOIN study ON study.id = trial.study
 LEFT JOIN measurement ON measurement.study = trial.study AND measurement.number = trial.number
@@ -155,6 +161,47 @@ SELECT study,
 FROM trials
 WHERE state NOT IN ('waiting', 'running')
 ORDER BY study, rank;
+
+-- Blocks that have a loss, over all their seeds: the lowest mean first, among equals the one whose
+-- first trial came first. This is the order of `moebius top`, and "best" means it everywhere. Role,
+-- label and sizes are those of the first trial; fresh seeds are those of reruns and noise trials.
+CREATE VIEW blocks AS
+WITH
+one AS (
+  SELECT trial.study, trial.number, role, label, block, spec_hash, loss, native_loss,
+         bits_per_byte, causal, step_seconds, step_ratio, parameters, active_parameters,
+         tokens_per_active_parameter,
+         iif(role IN ('rerun', 'noise'), loss, NULL) AS fresh
+  FROM trial
+  JOIN measurement m ON m.study = trial.study AND m.number = trial.number
+  WHERE loss IS NOT NULL),
+grouped AS (
+  SELECT study AS study_id, min(number) AS number, role, label, block, spec_hash,
+         avg(loss) AS loss, count(*) AS seeds, avg(fresh) AS fresh_loss,
+         count(fresh) AS fresh_seeds, min(loss) AS lowest, max(loss) AS highest,
+         max(CASE causal WHEN 'selection' THEN 3 WHEN 'drops' THEN 2 WHEN 'yes' THEN 1 END) AS worst,
+         avg(native_loss) AS native_loss, avg(bits_per_byte) AS bits_per_byte,
+         avg(iif(step_seconds > 0, step_seconds, NULL)) AS step_seconds,
+         avg(step_ratio) AS measured_ratio, parameters, active_parameters,
+         avg(tokens_per_active_parameter) AS tokens_per_active_parameter
+  FROM one GROUP BY study, spec_hash),
+baseline AS (
+  SELECT study AS study_id, spec_hash, step_seconds FROM one WHERE number = 0 AND role = 'baseline')
+SELECT study.name AS study, g.number, role, nullif(label, '') AS label, block, g.loss,
+       CASE WHEN seeds > 1 THEN
+         (SELECT sqrt(sum((one.loss - g.loss) * (one.loss - g.loss)) / (g.seeds - 1)) FROM one
+          WHERE one.study = g.study_id AND one.spec_hash = g.spec_hash) END AS sd,
+       seeds, fresh_loss, fresh_seeds, lowest, highest,
+       g.loss - (SELECT avg(one.loss) FROM one WHERE one.study = g.study_id
+                 AND one.spec_hash = b.spec_hash) AS over_baseline,
+       CASE worst WHEN 3 THEN 'selection' WHEN 2 THEN 'drops' WHEN 1 THEN 'yes' END AS causal,
+       native_loss, bits_per_byte, g.step_seconds,
+       coalesce(measured_ratio, g.step_seconds / b.step_seconds) AS step_ratio, parameters,
+       active_parameters, tokens_per_active_parameter, g.spec_hash
+FROM grouped g
+JOIN study ON study.id = g.study_id
+LEFT JOIN baseline b ON b.study_id = g.study_id
+ORDER BY study.name, g.loss, g.number;
 
 -- Finished trials that no other of their study beats in loss and in step time.
 CREATE VIEW pareto AS

@@ -131,7 +131,12 @@ class SqliteDb : public ResultsDb {
   }
 
   History history(std::int64_t study) override {
-    return read([&] { return sqlite::read_history(database(), study); });
+    StudyCounts counts = read([&] { return sqlite::read_counts(database(), study); });
+    return {std::move(counts), std::make_shared<Trials>(*this, study)};
+  }
+
+  std::vector<CurvePoint> read_curve(const TrialKey& trial) override {
+    return read([&] { return sqlite::read_curve(database(), trial); });
   }
 
   void artifact(const TrialKey& trial, const std::string& kind, const std::string& path,
@@ -199,9 +204,58 @@ class SqliteDb : public ResultsDb {
  private:
   static constexpr const char* kColumns = sqlite::kStudyColumns;
 
+  // What a History of this database reads.
+  class Trials : public TrialSource {
+   public:
+    Trials(SqliteDb& db, std::int64_t study) : db_(db), study_(study) {}
+    TrialPtr trial(std::int64_t number) const override {
+      const std::optional<Trial> trial = db_.read([&] {
+        return sqlite::read_trial(db_.database(), {study_, number});
+      });
+      return trial ? std::make_shared<const Trial>(*trial) : nullptr;
+    }
+    std::vector<std::int64_t> of_block(const std::string& spec_hash) const override {
+      return numbers("trial WHERE study = ? AND spec_hash = ? ORDER BY number", spec_hash);
+    }
+    std::vector<std::int64_t> of_role(TrialRole role) const override {
+      return numbers("trial INDEXED BY trial_by_state WHERE study = ? AND role = ? ORDER BY number",
+                     role_text(role));
+    }
+    std::vector<std::int64_t> by_loss(std::int64_t limit) const override {
+      return numbers(
+          "measurement WHERE study = ? AND loss IS NOT NULL ORDER BY loss, number LIMIT ?",
+          limit > 0 ? limit : std::int64_t{-1});
+    }
+    std::vector<std::string> repeated() const override {
+      return db_.read([&] {
+        std::vector<std::string> hashes;
+        Bound select(db_.database(),
+                     "SELECT spec_hash FROM trial INDEXED BY trial_by_block WHERE study = ?"
+                     " GROUP BY spec_hash HAVING count(*) > 1",
+                     study_);
+        while (select.executeStep()) hashes.push_back(select.getColumn(0).getString());
+        return hashes;
+      });
+    }
+
+   private:
+    template <class Value>
+    std::vector<std::int64_t> numbers(const std::string& of, const Value& value) const {
+      return db_.read([&] {
+        std::vector<std::int64_t> result;
+        Bound select(db_.database(), "SELECT number FROM " + of, study_, value);
+        while (select.executeStep()) result.push_back(select.getColumn(0).getInt64());
+        return result;
+      });
+    }
+
+    SqliteDb& db_;
+    const std::int64_t study_;
+  };
+
   bool exists() const { return std::filesystem::exists(path_); }
 
-  SQLite::Database& database() {
+  sqlite::Connection& database() {
     if (!database_) {
       const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
       if (mode_ == OpenMode::Create && !folder.empty()) std::filesystem::create_directories(folder);
@@ -300,7 +354,7 @@ class SqliteDb : public ResultsDb {
   const std::string path_;
   const OpenMode mode_;
   std::mutex mutex_;
-  std::unique_ptr<SQLite::Database> database_;
+  std::unique_ptr<sqlite::Connection> database_;
   std::map<std::string, std::unique_ptr<sqlite::OwnerLock>> locks_;  // by study
 };
 
