@@ -182,7 +182,7 @@ TEST_F(ConfigTest, TheForecastTrainsNothing) {
             "12 trials x 100steps with 2 workers, about 1 MiB each");
   input.step_seconds = 0.1;
   EXPECT_EQ(forecast(config, History(), types(), input),
-            "12 trials x 100steps = about 1m with 2 workers, about 1 MiB each");
+            "12 trials x 100steps = about 1m00s with 2 workers, about 1 MiB each");
 }
 
 }  // namespace

@@ -164,18 +164,18 @@ TEST_F(StudyTest, ALostAttemptCountsAndAStoppedOneDoesNot) {
 // The population is a fifth of the trials that a study was made with, and stays.
 TEST_F(StudyTest, MoreTrialsContinueTheStudyWithThePopulationItBeganWith) {
   const std::vector<TableRow> first = finished_table(study_config(space, 20));
-  const std::vector<TableRow> more = finished_table(study_config(space, 120));
-  ASSERT_EQ(more.size(), 122U);
+  const std::vector<TableRow> more = finished_table(study_config(space, 100));
+  ASSERT_EQ(more.size(), 102U);
   EXPECT_TRUE(std::equal(first.begin(), first.end(), more.begin()));
   EXPECT_EQ(db->find_study("first")->settings.options["sampler_options"],
             Json({{"population", 4}}));
 
   db = open_db("memory:", OpenMode::Create);
-  StudyConfig config = study_config(space, 120);
+  StudyConfig config = study_config(space, 100);
   config.sampler_options = {{"population", std::int64_t{4}}};
   EXPECT_EQ(finished_table(config), more);
   db = open_db("memory:", OpenMode::Create);
-  EXPECT_NE(finished_table(study_config(space, 120)), more);  // a population of 24
+  EXPECT_NE(finished_table(study_config(space, 100)), more);  // a population of 20
 }
 
 TEST_F(StudyTest, SeedBlocksComeFirstAndOnce) {
