@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "model/backends/describe.h"
-#include "model/catalog.h"
+#include "search/results/builtin_catalog.h"
 #include "model/instruction_level.h"
 #include "model/learner.h"
 #include "model/roofline.h"

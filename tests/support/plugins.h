@@ -1,5 +1,5 @@
 #pragma once
-#include "model/catalog.h"
+#include "tests/support/catalog.h"
 
 namespace moebius {
 
@@ -11,13 +11,11 @@ namespace testing {
 
 // The built-in plug-ins and those of tests/plugins, each of which is one file and one line.
 inline const Catalog& test_catalog() {
-  static const Catalog catalog = [] {
-    Catalog all = builtin_catalog();
+  static const Catalog catalog([](Catalog& all) {
 #define PLUGIN(name) all.optimizers.add(#name, optimizers_##name());
 #include "tests/plugins/optimizers.def"
 #undef PLUGIN
-    return all;
-  }();
+  });
   return catalog;
 }
 
