@@ -65,9 +65,8 @@ struct FromJson {
 
 std::vector<Baseline> trained_baselines(const History& history) {
   std::vector<Baseline> result;
-  for (const Trial& trial : history.trials())
-    if (trial.role == TrialRole::Baseline && trial.parent < 0)
-      result.push_back({trial.label, trial.spec});
+  for (const Trial* trial : history.of_role(TrialRole::Baseline))
+    if (trial->parent < 0) result.push_back({trial->label, trial->spec});
   return result;
 }
 

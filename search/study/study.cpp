@@ -69,8 +69,7 @@ struct Study::Impl {
     check_study(config, plugins);
     row = db.open_study(settings(provenance), true);
     history = db.history(row.id);
-    release_dead();
-    history = db.history(row.id);
+    if (release_dead()) history = db.history(row.id);
     propose_given();
     step_seconds = number_or_zero(db.remember(row.id, step_seconds_key(), Json()));
   }
@@ -110,11 +109,16 @@ struct Study::Impl {
   }
 
   // Trials running under a process that is gone. A service leaves alone what it gave away itself.
-  void release_dead() {
-    for (const std::int64_t number : history.open())
-      if (const Trial& trial = *history.find(number);
-          trial.state == TrialState::Running && !(service && trial.owner == kService))
-        db.release(key(trial), trial.attempt, false);
+  // Whether there was one.
+  bool release_dead() {
+    bool released = false;
+    for (const std::int64_t number : history.open()) {
+      const Trial& trial = *history.find(number);
+      if (trial.state != TrialState::Running || (service && trial.owner == kService)) continue;
+      db.release(key(trial), trial.attempt, false);
+      released = true;
+    }
+    return released;
   }
 
   // Baselines and the blocks that the search starts from: all that is not there yet.

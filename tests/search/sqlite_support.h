@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "settings_support.h"
+#include "search_support.h"
 
 namespace moebius::testing_support {
 
