@@ -333,17 +333,12 @@ TEST_F(Proxy, IsPreparedOnceAndHandedOn) {
 // A plan that the system refuses ends the trial, not the program (the dry run allocates little, so
 // that only a back-end that cannot shows it).
 TEST_F(Proxy, APlanThatIsRefusedIsOutOfMemory) {
-  Catalog catalog = builtin_catalog();
-  Catalog broken{.layers = catalog.layers,
-                 .gatings = catalog.gatings,
-                 .optimizers = catalog.optimizers,
-                 .types = catalog.types};
-  BackendPlugin plugin = catalog.backends.get("cpu");
+  BackendPlugin plugin = builtin_catalog().backends.get("cpu");
   plugin.workspace_bytes = [](auto&&...) -> std::int64_t { throw std::bad_alloc(); };
-  broken.backends.add("cpu", plugin);
-  broken.backends.add("dry", catalog.backends.get("dry"));
+  const Catalog catalog([&](Catalog& all) { all.backends.add("refused", plugin); });
   EvaluatorOptions options = options_for(data_);
-  options.catalog = &broken;
+  options.catalog = &catalog;
+  options.backend = "refused";
   const auto evaluator = evaluators().get("proxy").make(options);
   Observer observer;
   const Outcome outcome = evaluator->evaluate(tiny_candidate(10), observer);

@@ -85,8 +85,7 @@ Spec every_kernel() {
 // Losses and norms of three steps, losses in both modes, and all weights.
 std::vector<double> trained(const BackendPlugin& plugin, const std::string& precision,
                             const std::string& optimizer, std::int64_t micro_batch, double clip) {
-  Catalog catalog = builtin_catalog();
-  catalog.backends.add("tested", plugin);
+  const Catalog catalog([&](Catalog& all) { all.backends.add("tested", plugin); });
   LearnerOptions how = options(precision);
   how.backend = "tested";
   Recipe r = recipe(kBatch, kSeq, micro_batch);
@@ -152,8 +151,8 @@ TEST(Fallback, AgreesOnTheFastBackEnds) {
 }
 
 TEST(Fallback, TakesHostMemoryThatThePlanCounts) {
-  Catalog catalog = builtin_catalog();
-  catalog.backends.add("lacking", without("reference", {"loss"}));
+  const Catalog catalog(
+      [](Catalog& all) { all.backends.add("lacking", without("reference", {"loss"})); });
   LearnerOptions how = options();
   const auto workspace = [&](const char* name) {
     how.backend = name;

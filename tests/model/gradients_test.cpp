@@ -67,22 +67,24 @@ class Tied : public Layer {
 };
 
 Catalog catalog_with(const int* contributions = nullptr) {
-  Catalog catalog = builtin_catalog();
-  const auto add = [&](const std::string& name, auto make) {
-    LayerType type = catalog.types.get("ffn");
-    type.name = name;
-    type.fields = {};
-    type.operations = [](const Fields&, const TokenShape&) { return std::vector<Operation>{}; };
-    catalog.types.add(name, type);
-    catalog.layers.add(name, {type, make});
-  };
-  add("twice", [](const Fields&, const LayerSite& site, Params& params) {
-    return std::unique_ptr<Layer>(std::make_unique<Twice>(site, params));
+  return Catalog([=](Catalog& all) {
+    const auto add = [&](const std::string& name, auto make) {
+      const auto type = [name](const Catalog& catalog) {
+        LayerType of = catalog.layers.get("ffn").type(catalog);
+        of.name = name;
+        of.fields = {};
+        of.operations = [](const Fields&, const TokenShape&) { return std::vector<Operation>{}; };
+        return of;
+      };
+      all.layers.add(name, {type, make});
+    };
+    add("twice", [](const Fields&, const LayerSite& site, Params& params, const Catalog&) {
+      return std::unique_ptr<Layer>(std::make_unique<Twice>(site, params));
+    });
+    add("tied", [=](const Fields&, const LayerSite& site, Params& params, const Catalog&) {
+      return std::unique_ptr<Layer>(std::make_unique<Tied>(site, params, contributions));
+    });
   });
-  add("tied", [=](const Fields&, const LayerSite& site, Params& params) {
-    return std::unique_ptr<Layer>(std::make_unique<Tied>(site, params, contributions));
-  });
-  return catalog;
 }
 
 Spec shared_weights() {
