@@ -17,7 +17,7 @@ def main():
         equal(baselines, {"glam-nano", "dense-nano"}, "baselines")
         check(any(word in out for word in ("no block beat", "beats", "cannot be told apart",
                                              "fresh seeds a claim needs")), out)
-        check("noise 0." in out and "tok/param" in out, out)
+        check("noise 0." in out and "active_" in out, out)
         check("next: moebius show" in out, out)
         path = out.split("exported ")[1].split("\n")[0]
         document = json.loads((pathlib.Path(place) / path).read_text())
