@@ -39,9 +39,9 @@ def scaled(place):
         return rows(place, "trials", "--db", "r.db", "--study", "s-micro")
 
     best = rows(place, "top", "--db", "r.db", "--study", "s", "--where", "role = search")
-    expected = [f"t{row['trial']}-micro" for row in best]
+    expected = [f"t{row['number']}-micro" for row in best]
     plan = rows(place, "scale", "--db", "r.db", "--study", "s", "--to", "micro", "--top", 1, "--plan")
-    needs = {row["name"]: row["memory"] for row in plan}
+    needs = {row["name"]: row["peak_bytes"] for row in plan}
     between = sum(sorted(needs.values())[-2:]) / 2
     first = scale(1, "--memory", f"{between / 2**20:.3f}MiB")
     left_out = [name for name, memory in needs.items() if memory > between]
