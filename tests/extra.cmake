@@ -29,6 +29,7 @@ endif()
 if(TARGET moebius)
   add_subdirectory(cli)
   add_subdirectory(machines)
+  add_subdirectory(plugins)
   add_test(NAME faults.killed_search
     COMMAND ${python} -B ${CMAKE_CURRENT_SOURCE_DIR}/faults/kill_loop.py $<TARGET_FILE:moebius> --seconds 5)
   set_tests_properties(faults.killed_search PROPERTIES TIMEOUT 300)

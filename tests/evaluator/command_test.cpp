@@ -177,7 +177,7 @@ TEST_F(CommandEvaluator, NeedsACommand) {
 TEST_F(CommandEvaluator, DrivesAPyTorchTrainer) {
   if (std::system("/usr/bin/python3 -c 'import torch' 2>/dev/null") != 0)
     GTEST_SKIP() << "no PyTorch for /usr/bin/python3";
-  const auto script = std::filesystem::path(__FILE__).parent_path() / "torch_trainer.py";
+  const auto script = source_file("tests/evaluator/torch_trainer.py");
   const auto evaluator = make("/usr/bin/python3 " + script.string());
   std::vector<Outcome> outcomes(10);
   const auto lane = [&](std::size_t first) {

@@ -11,6 +11,7 @@
 #include "space/base/json.h"
 #include "tests/support/catalog.h"
 #include "tests/support/folder.h"
+#include "tests/support/places.h"
 
 namespace moebius::testing_support {
 
@@ -82,11 +83,7 @@ class StopAfter : public Observer {
 
 // A directory with the shared corpora, or "": tests that need it say that they skip.
 inline std::string shared_corpora() {
-  const char* given = std::getenv("MOEBIUS_SHARED");
-  const auto root = given != nullptr
-                        ? std::filesystem::path(given)
-                        : std::filesystem::path(__FILE__).parent_path() / "../../../shared";
-  const auto path = root / "data/corpora";
+  const std::filesystem::path path = shared_file("data/corpora");
   return std::filesystem::exists(path) ? path.string() : "";
 }
 

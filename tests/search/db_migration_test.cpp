@@ -342,10 +342,7 @@ TEST_F(Migration, ManyProcessesMigrateOnce) {
 
 // A study that the last release with schema 1 made.
 TEST_F(Migration, ARealStudyRanksAsBefore) {
-  const char* given = std::getenv("MOEBIUS_SHARED");
-  const auto root = given ? std::filesystem::path(given)
-                          : std::filesystem::path(__FILE__).parent_path() / "../../../shared";
-  const auto study = root / "data/studies/demo-schema1.db";
+  const std::filesystem::path study = shared_file("data/studies/demo-schema1.db");
   if (!std::filesystem::exists(study))
     GTEST_SKIP() << "no data/studies/demo-schema1.db (set MOEBIUS_SHARED)";
   using std::filesystem::perms;

@@ -175,10 +175,7 @@ struct MacroTable {
 };
 
 bool read_macro_table(MacroTable& table) {
-  const char* given = std::getenv("MOEBIUS_SHARED");
-  const auto root = given ? std::filesystem::path(given)
-                          : std::filesystem::path(__FILE__).parent_path() / "../../../shared";
-  std::ifstream file(root / "data/tables/nas-bench-macro-cifar10.csv");
+  std::ifstream file(shared_file("data/tables/nas-bench-macro-cifar10.csv"));
   std::string line;
   std::getline(file, line);
   while (std::getline(file, line)) {

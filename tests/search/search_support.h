@@ -19,6 +19,7 @@
 #include "search/study/stored.h"
 #include "search/study/study.h"
 #include "tests/support/folder.h"
+#include "tests/support/places.h"
 
 namespace moebius::testing_support {
 
