@@ -36,7 +36,7 @@ class Evaluator {
   // Error(BadInput) when the recipe cannot run on this data ("less than one window"); asked before
   // anything is written.
   virtual void check(const Recipe& /*recipe*/) const {}
-  // CPU (or wall) seconds of one optimizer step of the gate baseline, measured; 0 when the
+  // CPU (or wall) seconds of one optimizer step of the first baseline, measured; 0 when the
   // evaluator has no clock.
   virtual double step_seconds(const Spec& /*spec*/, const Recipe& /*recipe*/, bool /*wall*/) {
     return 0;

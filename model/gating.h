@@ -29,7 +29,7 @@ class Gating {
   // Rows that routing may need at most for T tokens: the bound of every [P, .] buffer.
   virtual std::int64_t bound(Mode mode, const TokenShape& shape) const = 0;
   // From h [T, D] and step.tokens fills `r`, whose views the caller allocated: bound() rows; choice
-  // and row [T, choices]. Adds to step.statistics as Backend::router_losses does. Returns the
+  // and row [T, choices]. Adds to step.statistics as router_losses does. Returns the
   // context that backward reads, in the arena; nullptr when not training.
   virtual const void* route(Step& step, View h, Routing& r) const = 0;
   // dh += the gradient through gates and router losses, dweight [Pmax, 1] being that of the gates;

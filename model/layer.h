@@ -22,7 +22,7 @@ struct Step {
   Arena& arena;
   TokenShape shape;  // B, S of the micro-batch, D
   Mode mode = Mode::Train;
-  View statistics = {};  // [1, 4] f64, see Backend::router_losses
+  View statistics = {};  // [1, 4] f64, see RoutingKernels::router_losses
   // Gradient weights of the router losses: recipe weight / (routers * micro-batches).
   double aux = 0, z = 0;
   View tokens = {};  // [T, 1] i32, the ids of the micro-batch

@@ -15,7 +15,7 @@ const char* dtype_text(Dtype dtype);
 
 // A row-major matrix somewhere in a back-end's memory: element (i, j) is at data + (i * ld + j) *
 // size_of(dtype). A view owns nothing. Layers pass views on; they never read a number out of one
-// (that is Backend::read's work).
+// (that is Memory::read's work).
 struct View {
   std::byte* data = nullptr;
   Dtype dtype = Dtype::F32;

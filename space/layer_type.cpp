@@ -54,12 +54,6 @@ std::string causality_text(Causality causality) {
   return kCausalities.at(static_cast<std::size_t>(causality));
 }
 
-std::optional<Causality> parse_causality(const std::string& word) {
-  for (std::size_t i = 0; i < kCausalities.size(); ++i)
-    if (word == kCausalities[i]) return static_cast<Causality>(i);
-  return std::nullopt;
-}
-
 const Field* find_field(const LayerType& type, const std::string& name) {
   for (const Field& field : type.fields)
     if (field.name == name) return &field;

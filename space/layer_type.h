@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -60,9 +59,8 @@ struct Field {
 Value normal_value(const Field& field, const Value& value);
 
 // How a sub-layer treats the future (DESIGN: measured, not assumed).
-enum class Causality { Yes, Drops, Selection };                     // ordered from best to worst
-std::string causality_text(Causality causality);                    // "yes", "drops", "selection"
-std::optional<Causality> parse_causality(const std::string& word);  // nullopt: no such word
+enum class Causality { Yes, Drops, Selection };   // ordered from best to worst
+std::string causality_text(Causality causality);  // "yes", "drops", "selection"
 
 constexpr const char* kDefaultRates = "dense";  // the group of blocks that ask for no other
 

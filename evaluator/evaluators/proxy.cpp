@@ -227,7 +227,8 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Observer& obser
   measurement.native_loss = declared == Causality::Selection ? loss_in(Mode::Native) : loss;
   measurement.bits_per_byte =
       loss / std::numbers::ln2 / corpus_->bytes_per_token(Split::Validation);
-  measurement.causal = causality_text(measured_causality(leaks));
+  measurement.causal =
+      causality_text(stored_causality(leaks, declared, measurement.dropped_pairs > 0));
   measurement.result_hash = result_hash(learner, outcome.curve, loss);
   if (candidate.keep_weights.empty() || !observer.wants_weights(loss)) return;
   const auto tokenizer = corpus_->tokenizer();

@@ -47,9 +47,8 @@ Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& reci
   const std::int64_t rows = recipe.micro_batch, seq = recipe.seq;
   TokenWindows batch;
   corpus.fixed_batch(Split::Validation, 0, rows, seq, batch);
-  bool without_drops = false;
-  const auto leaks = [&](Mode mode) {
-    bool found = false;
+  Leaks result;
+  const auto probe = [&](Mode mode, bool& found, bool& without_drops) {
     const Look before = look(learner, batch, mode);
     const auto numbers = static_cast<std::int64_t>(before.numbers.size() / batch.tokens.size());
     for (const std::int64_t j : {seq - 1, seq / 2, seq / 4, std::int64_t{1}}) {
@@ -64,10 +63,10 @@ Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& reci
       found = true;
       without_drops |= !before.dropped && !after.dropped;
     }
-    return found;
   };
-  const bool native = leaks(Mode::Native), causal = leaks(Mode::Causal);
-  return {native, causal, without_drops};
+  probe(Mode::Native, result.native, result.native_without_drops);
+  probe(Mode::Causal, result.causal, result.causal_without_drops);
+  return result;
 }
 
 std::int64_t probe_bytes(const Recipe& recipe, std::int64_t vocab) {
@@ -77,20 +76,24 @@ std::int64_t probe_bytes(const Recipe& recipe, std::int64_t vocab) {
 }
 
 Causality measured_causality(const Leaks& leaks) {
-  if (!leaks.native && !leaks.causal) return Causality::Yes;
-  return leaks.without_drops ? Causality::Selection : Causality::Drops;
+  if (!leaks.any()) return Causality::Yes;
+  return leaks.without_drops() ? Causality::Selection : Causality::Drops;
+}
+
+Causality stored_causality(const Leaks& leaks, Causality declared, bool dropped) {
+  if (leaks.any()) return std::max(measured_causality(leaks), declared);
+  return dropped ? std::min(declared, Causality::Drops) : Causality::Yes;
 }
 
 std::string why_not_as_declared(const Leaks& leaks, Causality declared) {
   const Causality measured = measured_causality(leaks);
-  if (declared == Causality::Selection && leaks.causal)
+  if (declared == Causality::Selection && leaks.causal_without_drops)
     return "its causal evaluation let a later token change earlier logits";
   if (measured <= declared) return "";
   if (declared == Causality::Yes)
     return "declared causal, but a later token changed earlier logits";
   return "declared to leak by drops alone, but a later token changed earlier logits where nothing "
-         "was "
-         "dropped";
+         "was dropped";
 }
 
 }  // namespace moebius

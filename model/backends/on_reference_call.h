@@ -24,7 +24,9 @@ struct OnReference::Host {
 // named; one that is written is copied back by done().
 class OnReference::Call {
  public:
-  explicit Call(Host& host) : host_(host) {}
+  explicit Call(Host& host) : host_(host) {
+    host_.kernels.weights_changed();  // its log of products has no reader and must not grow
+  }
   reference::Reference& kernels() { return host_.kernels; }
   void done() {
     for (const Copy& copy : written_)

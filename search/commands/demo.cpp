@@ -13,7 +13,8 @@ namespace moebius {
 namespace {
 
 constexpr char kSpace[] = "brainformer-nano";
-const std::vector<std::string> kBaselines = {"glam", "dense"};  // the first one is the gate's
+// Trials are compared with the first one.
+const std::vector<std::string> kBaselines = {"glam", "dense"};
 constexpr std::int64_t kSearchTrials = 12, kBaselineSeeds = 3, kFreshSeeds = 3;
 constexpr std::int64_t kEvalTokens = 32768;
 // Beside its training steps a trial evaluates 8 times 8 batches and the final ones; a forward pass
@@ -36,7 +37,7 @@ std::string free_study_name(const std::string& db) {
   }
 }
 
-// How much longer a step of this space's blocks takes than the gate baseline's, by their FLOPs.
+// How much longer a step of this space's blocks takes than the first baseline's, by their FLOPs.
 double mean_step_ratio(const Space& space, const Recipe& recipe, std::int64_t vocab) {
   const LayerTypes& types = layer_types();
   const Cost gate = cost(space_baseline(space, kBaselines[0], types), types, recipe, vocab);

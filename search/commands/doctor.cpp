@@ -5,12 +5,12 @@
 #include <thread>
 
 #include "model/backends/describe.h"
-#include "search/results/builtin_catalog.h"
 #include "model/instruction_level.h"
 #include "model/learner.h"
 #include "model/roofline.h"
 #include "search/commands/options.h"
 #include "search/report/table.h"
+#include "search/results/builtin_catalog.h"
 #include "search/results/version.h"
 #include "space/base/memory.h"
 #include "space/base/units.h"

@@ -14,7 +14,7 @@ struct StudySettings {
   std::string name;
   Json space;    // document
   Json recipe;   // resolved, overrides applied
-  Json options;  // budget, sampler, evaluator, data hash, lag, gate margin, baselines: what changes
+  Json options;  // budget, sampler, evaluator, data hash, lag, stopper, baselines: what changes
                  // results
   std::uint64_t seed = 0;
   std::int64_t lag = 4;

@@ -50,7 +50,7 @@ struct Study::Impl {
   mutable std::mutex mutex;
   StudyRow row;
   History history;
-  double step_seconds = 0;  // of the gate baseline; 0 = not measured
+  double step_seconds = 0;  // of the first baseline; 0 = not measured
   bool exhausted = false;
   mutable std::vector<CurvePoint> baseline_curve;  // of the first one; read when it is done
 
@@ -153,7 +153,7 @@ struct Study::Impl {
   bool search_may_start(std::int64_t number) const {
     if (!baselines_final() || !history.ready(number, config.lag)) return false;
     if (const Trial* trial = gate(); trial && trial->state != TrialState::Done)
-      throw Error(Exit::NoUsableTrial, fmt::format("the gate baseline {} is {}: {}", trial->label,
+      throw Error(Exit::NoUsableTrial, fmt::format("the first baseline {} is {}: {}", trial->label,
                                                    state_text(trial->state),
                                                    trial->outcome ? trial->outcome->message : ""));
     return true;
@@ -199,7 +199,7 @@ struct Study::Impl {
   // Another attempt, and another seed of the same block, train as many steps as the first.
   void fix_steps(const Trial& trial, Candidate& candidate) const {
     const Json known =
-        config.budget.timed() ? db.remember(row.id, steps_key(trial), Json()) : Json();
+        candidate.budget.timed() ? db.remember(row.id, steps_key(trial), Json()) : Json();
     if (known.is_object()) {
       candidate.fixed_steps =
           static_cast<std::int64_t>(number_or_zero(known.value("steps", Json())));
@@ -208,8 +208,8 @@ struct Study::Impl {
       return;
     }
     const Trial* parent = history.find(trial.parent);
-    const bool same =
-        parent && parent->spec_hash == trial.spec_hash && trial.role != TrialRole::Search;
+    const bool same = parent && parent->spec_hash == trial.spec_hash &&
+                      trial.role != TrialRole::Search && !trial.budget && !trial.recipe;
     if (same && parent->state == TrialState::Done)
       candidate.fixed_steps = parent->outcome->measurement.steps;
   }
@@ -253,13 +253,13 @@ Candidate Study::candidate(const Trial& trial) const {
   candidate.trial = trial.number;
   candidate.attempt = trial.attempt;
   candidate.spec = trial.spec;
-  candidate.recipe = me.config.recipe;
-  candidate.budget = me.config.budget;
+  candidate.recipe = trial.recipe.value_or(me.config.recipe);
+  candidate.budget = trial.budget.value_or(me.config.budget);
   me.fix_steps(trial, candidate);
   candidate.seed = trial.seed;
   if (me.config.baselines.empty()) return candidate;
   candidate.baseline = TimedBaseline{me.config.baselines.front().spec, me.step_seconds};
-  if (trial.role == TrialRole::Search && me.config.budget.timed())
+  if (trial.role == TrialRole::Search && candidate.budget.timed())
     candidate.max_step_ratio = me.judge.max_step_ratio();
   return candidate;
 }
@@ -277,7 +277,7 @@ std::string Study::why_pruned(const Trial& trial, const CurvePoint& point, std::
 }
 
 void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {
-  if (!impl_->config.budget.timed()) return;
+  if (!trial.budget.value_or(impl_->config.budget).timed()) return;
   const Json known = {{"steps", steps}, {"step_ratio", or_null(step_ratio)}};
   impl_->db.remember(impl_->row.id, steps_key(trial), known);
 }
@@ -285,6 +285,7 @@ void Study::planned(const Trial& trial, std::int64_t steps, double step_ratio) {
 void Study::tell(const Trial& given, const Outcome& outcome) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
+  me.history.find(given.number);  // as it was before: the counts go from this state to the next
   Trial trial = given;
   if (outcome.ending == Ending::Stopped) {
     if (!outcome.curve.empty()) me.db.curve(me.key(trial), trial.attempt, outcome.curve);

@@ -30,11 +30,11 @@ class Study {
         const Json& provenance = Json::object(), bool service = false);
   ~Study();
 
-  // Measures the gate baseline's step time, once per study; budgets in seconds need it.
+  // Measures the first baseline's step time, once per study; budgets in seconds need it.
   void prepare(Evaluator& evaluator);
   // The next trial whose turn it is, claimed: waiting ones by number, else a new proposal. Empty
   // with `wait`: running ones must end first. Empty without: the study is complete.
-  // Error(NoUsableTrial) when the gate baseline ended without a loss, Error(BadInput) when no draw
+  // Error(NoUsableTrial) when the first baseline ended without a loss, Error(BadInput) when no draw
   // satisfies the constraints.
   std::optional<Trial> ask(bool& wait);
   // The candidate of a claimed trial: seed, budget, the baseline to compare with.

@@ -56,7 +56,8 @@ void WeightKeeper::recover(const History& history) {
   const std::lock_guard lock(mutex_);
   files_.create();
   best_.clear();
-  for (const Trial* trial : history.by_loss(kKept)) best_.emplace_back(trial->loss(), trial->number);
+  for (const Trial* trial : history.by_loss(kKept))
+    best_.emplace_back(trial->loss(), trial->number);
   std::sort(best_.begin(), best_.end());
 
   std::error_code error;

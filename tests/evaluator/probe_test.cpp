@@ -60,7 +60,7 @@ class Probe : public ::testing::Test {
 TEST_F(Probe, FindsNothingWhereNoTokenSeesTheFuture) {
   for (const Spec& spec : {tiny_spec(), routed_by("own"), routed_by("top2")}) {
     const Leaks leaks = leaks_of(spec);
-    EXPECT_FALSE(leaks.native || leaks.causal || leaks.without_drops);
+    EXPECT_FALSE(leaks.native || leaks.causal || leaks.without_drops());
     EXPECT_EQ(measured_causality(leaks), Causality::Yes);
     for (const Causality declared : {Causality::Yes, Causality::Drops, Causality::Selection})
       EXPECT_EQ(why_not_as_declared(leaks, declared), "");
@@ -69,7 +69,7 @@ TEST_F(Probe, FindsNothingWhereNoTokenSeesTheFuture) {
 
 TEST_F(Probe, FindsAGatingThatLooksAtTheNextToken) {
   const Leaks leaks = leaks_of(routed_by("next_as_yes"));
-  EXPECT_TRUE(leaks.native && leaks.causal && leaks.without_drops);
+  EXPECT_TRUE(leaks.native && leaks.causal && leaks.without_drops());
   EXPECT_EQ(measured_causality(leaks), Causality::Selection);
   for (const Causality declared : {Causality::Yes, Causality::Drops, Causality::Selection})
     EXPECT_NE(why_not_as_declared(leaks, declared), "") << causality_text(declared);
@@ -78,7 +78,7 @@ TEST_F(Probe, FindsAGatingThatLooksAtTheNextToken) {
 TEST_F(Probe, TellsDropsFromOtherLeaks) {
   const Leaks leaks = leaks_of(routed_by("last_as_drops"));
   EXPECT_TRUE(leaks.native && leaks.causal);
-  EXPECT_FALSE(leaks.without_drops);
+  EXPECT_FALSE(leaks.without_drops());
   EXPECT_EQ(measured_causality(leaks), Causality::Drops);
   EXPECT_EQ(why_not_as_declared(leaks, Causality::Drops), "");
   EXPECT_NE(why_not_as_declared(leaks, Causality::Yes), "");
@@ -86,10 +86,32 @@ TEST_F(Probe, TellsDropsFromOtherLeaks) {
 
 TEST_F(Probe, FindsTheSelectionOfExpertChoiceInItsTrainingModeAlone) {
   const Leaks leaks = leaks_of(routed_by("expert_choice", "2"));
-  EXPECT_TRUE(leaks.native && leaks.without_drops);
+  EXPECT_TRUE(leaks.native && leaks.without_drops());
   EXPECT_FALSE(leaks.causal);
   EXPECT_EQ(measured_causality(leaks), Causality::Selection);
   EXPECT_EQ(why_not_as_declared(leaks, Causality::Selection), "");
+}
+
+// Drops of one gating beside the selection of another: allowed in the mode that ranks, and they
+// hide what the selection does.
+TEST_F(Probe, DropsBesideASelectionAreNoContradiction) {
+  Spec mixed = routed_by("expert_choice", "2");
+  const Spec dropping = routed_by("top2", "1");
+  mixed.sublayers.insert(mixed.sublayers.end(), dropping.sublayers.begin(),
+                         dropping.sublayers.end());
+  const Leaks leaks = {.native = true, .causal = true};
+  EXPECT_EQ(why_not_as_declared(leaks, Causality::Selection), "");
+  EXPECT_EQ(stored_causality(leaks, Causality::Selection, true), Causality::Selection);
+  const Outcome outcome = trial_of(mixed);
+  EXPECT_EQ(outcome.ending, Ending::Done) << outcome.message;
+  EXPECT_EQ(outcome.measurement.causal, "selection");
+}
+
+TEST_F(Probe, FindingNoLeakIsNoProofWherePairsWereDropped) {
+  EXPECT_EQ(stored_causality({}, Causality::Drops, true), Causality::Drops);
+  EXPECT_EQ(stored_causality({}, Causality::Selection, true), Causality::Drops);
+  EXPECT_EQ(stored_causality({}, Causality::Drops, false), Causality::Yes);
+  EXPECT_EQ(stored_causality({}, Causality::Yes, true), Causality::Yes);
 }
 
 TEST_F(Probe, ATrialThatContradictsItsDeclarationFails) {

@@ -80,8 +80,11 @@ TEST_F(SqliteQueryTest, BlocksAreTheRowsOfTop) {
     }
   }
   db->propose(1, more, 0);
-  for (const Trial& trial : more)
-    finish(*db, trial, ended(Ending::Done, 1.5 + 0.01 * static_cast<double>(trial.number)));
+  // Some seeds are worse than the block's first, some better.
+  for (const Trial& trial : more) {
+    const double loss = trial.number % 2 == 0 ? 1.5 : 0.25;
+    finish(*db, trial, ended(Ending::Done, loss + 0.01 * static_cast<double>(trial.number)));
+  }
   const Ranking ranking = rank_blocks(db->history(1));
   const auto rows = db->query(
                           "SELECT number, role, block, spec_hash, seeds, loss, sd, fresh_seeds,"

@@ -301,6 +301,22 @@ TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
   EXPECT_FALSE(study.candidate(rerun).max_step_ratio);
 }
 
+TEST_F(StudyTest, ATrialMayHaveABudgetAndARecipeOfItsOwn) {
+  const StudyConfig config = study_config(space, 1);
+  Study study = make(config);
+  finish(study);
+  study.add({study.history().find(2)->spec}, TrialRole::Rerun, 2, 1);
+  bool wait = false;
+  Trial rerun = *study.ask(wait);
+  rerun.budget = parse_budget("7steps");
+  rerun.recipe = config.recipe;
+  rerun.recipe->weight_decay = 0.5;
+  const Candidate candidate = study.candidate(rerun);
+  EXPECT_EQ(candidate.budget, *rerun.budget);
+  EXPECT_EQ(candidate.recipe.weight_decay, 0.5);
+  EXPECT_EQ(candidate.fixed_steps, 0);  // its parent's steps are of another budget
+}
+
 TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
   StudyConfig config = study_config(space, 2);
   config.budget = parse_budget("20s");

@@ -168,26 +168,25 @@ ORDER BY study, rank;
 CREATE VIEW blocks AS
 WITH
 one AS (
-  SELECT trial.study, trial.number, role, label, block, spec_hash, loss, native_loss,
-         bits_per_byte, causal, step_seconds, step_ratio, parameters, active_parameters,
-         tokens_per_active_parameter,
+  SELECT trial.study, trial.number, role, spec_hash, loss, native_loss, bits_per_byte, causal,
+         step_seconds, step_ratio, tokens_per_active_parameter,
          iif(role IN ('rerun', 'noise'), loss, NULL) AS fresh
   FROM trial
   JOIN measurement m ON m.study = trial.study AND m.number = trial.number
   WHERE loss IS NOT NULL),
 grouped AS (
-  SELECT study AS study_id, min(number) AS number, role, label, block, spec_hash,
-         avg(loss) AS loss, count(*) AS seeds, avg(fresh) AS fresh_loss,
-         count(fresh) AS fresh_seeds, min(loss) AS lowest, max(loss) AS highest,
+  SELECT study AS study_id, min(number) AS number, spec_hash, avg(loss) AS loss, count(*) AS seeds,
+         avg(fresh) AS fresh_loss, count(fresh) AS fresh_seeds, min(loss) AS lowest, max(loss) AS highest,
          max(CASE causal WHEN 'selection' THEN 3 WHEN 'drops' THEN 2 WHEN 'yes' THEN 1 END) AS worst,
          avg(native_loss) AS native_loss, avg(bits_per_byte) AS bits_per_byte,
          avg(iif(step_seconds > 0, step_seconds, NULL)) AS step_seconds,
-         avg(step_ratio) AS measured_ratio, parameters, active_parameters,
+         avg(step_ratio) AS measured_ratio,
          avg(tokens_per_active_parameter) AS tokens_per_active_parameter
   FROM one GROUP BY study, spec_hash),
 baseline AS (
   SELECT study AS study_id, spec_hash, step_seconds FROM one WHERE number = 0 AND role = 'baseline')
-SELECT study.name AS study, g.number, role, nullif(label, '') AS label, block, g.loss,
+SELECT study.name AS study, g.number, origin.role, nullif(origin.label, '') AS label, origin.block,
+       g.loss,
        CASE WHEN seeds > 1 THEN
          (SELECT sqrt(sum((one.loss - g.loss) * (one.loss - g.loss)) / (g.seeds - 1)) FROM one
           WHERE one.study = g.study_id AND one.spec_hash = g.spec_hash) END AS sd,
@@ -195,11 +194,13 @@ SELECT study.name AS study, g.number, role, nullif(label, '') AS label, block, g
        g.loss - (SELECT avg(one.loss) FROM one WHERE one.study = g.study_id
                  AND one.spec_hash = b.spec_hash) AS over_baseline,
        CASE worst WHEN 3 THEN 'selection' WHEN 2 THEN 'drops' WHEN 1 THEN 'yes' END AS causal,
-       native_loss, bits_per_byte, g.step_seconds,
-       coalesce(measured_ratio, g.step_seconds / b.step_seconds) AS step_ratio, parameters,
-       active_parameters, tokens_per_active_parameter, g.spec_hash
+       g.native_loss, g.bits_per_byte, g.step_seconds,
+       coalesce(measured_ratio, g.step_seconds / b.step_seconds) AS step_ratio, m.parameters,
+       m.active_parameters, g.tokens_per_active_parameter, g.spec_hash
 FROM grouped g
 JOIN study ON study.id = g.study_id
+JOIN trial origin ON origin.study = g.study_id AND origin.number = g.number
+JOIN measurement m ON m.study = g.study_id AND m.number = g.number AND m.loss IS NOT NULL
 LEFT JOIN baseline b ON b.study_id = g.study_id
 ORDER BY study.name, g.loss, g.number;
 
