@@ -42,10 +42,9 @@ std::vector<std::string> missing_families(const Families& families) {
   return names;
 }
 
-Backend::Backend(const BackendAttributes& its_attributes, const Families& families)
+Backend::Backend(const Families& families)
     : fallback_(fallback_of(families)),
       families_(completed(families, fallback_)),
-      attributes(its_attributes),
       memory(*families_.memory),
       elementwise(*families_.elementwise),
       products(*families_.products),

@@ -69,9 +69,8 @@ class Backend {
   const Families families_;                      // all of them
 
  public:
-  Backend(const BackendAttributes& attributes, const Families& families);
+  explicit Backend(const Families& families);
 
-  const BackendAttributes attributes;
   Memory& memory;
   ElementwiseKernels& elementwise;
   ProductKernels& products;
@@ -111,7 +110,7 @@ struct BackendPlugin {
       workspace_bytes = {};
 
   std::unique_ptr<Backend> make(const BackendOptions& options) const {
-    return std::make_unique<Backend>(attributes, families(options));
+    return std::make_unique<Backend>(families(options));
   }
 };
 

@@ -10,6 +10,7 @@
 #include "model/roofline.h"
 #include "search/commands/options.h"
 #include "search/report/table.h"
+#include "search/study/factory.h"
 #include "space/base/rng.h"
 #include "space/cost.h"
 
@@ -126,7 +127,7 @@ ExpertWork expert_work(const Spec& spec, const Recipe& recipe, std::int64_t voca
 int run_step(const StepOptions& options) {
   const Block block = load_block(options.model);
   const Recipe recipe = changed(block.recipe, options.recipe);
-  check_recipe(recipe);
+  check_recipe(recipe, builtin_catalog());
   const std::int64_t vocab = options.vocab > 0         ? options.vocab
                              : block.scale.has_value() ? block.scale->vocab
                                                        : 256;

@@ -7,6 +7,7 @@
 #include "model/schedule.h"
 #include "search/results/store.h"
 #include "search/study/config.h"
+#include "search/study/stored.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
 
@@ -35,12 +36,6 @@ Recipe file_recipe(const Json& provenance, const std::string& file) {
   if (!provenance.is_object() || !provenance.contains("recipe"))
     return default_recipe(layer_types());
   return read_recipe(provenance["recipe"], file + ":/provenance");
-}
-
-// "micro_batch" -> "--micro-batch"
-std::string flag_of(std::string key) {
-  std::replace(key.begin(), key.end(), '_', '-');
-  return "--" + key;
 }
 
 template <class T>
@@ -158,7 +153,7 @@ void describe_recipe(Args& args, Fields& given) {
     const char* word = described.kind == Field::Kind::Integer  ? " N"
                        : described.kind == Field::Kind::Number ? " X"
                                                                : "";
-    args.option(flag_of(field.key) + word, described,
+    args.option(recipe_option(field.key) + word, described,
                 [&given, key = field.key](const Value& typed) { given[key] = typed; });
   });
 }
@@ -207,11 +202,6 @@ Recipe default_recipe(const Scale& scale) {
   recipe.seq = scale.seq;
   recipe.lr_width = static_cast<double>(scale.d_model);
   return recipe;
-}
-
-void check_recipe(const Recipe& recipe) {
-  builtin_catalog().optimizers.get(recipe.optimizer);
-  schedule(recipe, 0, 1);
 }
 
 const LayerTypes& layer_types() { return builtin_catalog().types; }

@@ -71,8 +71,6 @@ Block load_block(const std::string& name_or_file);
 // The recipe of the preset brainformer-SCALE; without one, B and S of the table's row.
 Recipe default_recipe(const Scale& scale);
 
-// Error(BadInput) when the optimizer or the schedule is unknown.
-void check_recipe(const Recipe& recipe);
 const LayerTypes& layer_types();  // of the built-in catalog
 
 }  // namespace moebius

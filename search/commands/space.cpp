@@ -5,6 +5,7 @@
 #include "search/commands/listing.h"
 #include "search/commands/options.h"
 #include "search/report/draw.h"
+#include "search/study/factory.h"
 #include "search/study/proposal.h"
 #include "space/base/units.h"
 #include "space/resources.h"
@@ -57,7 +58,7 @@ int run_check(const CheckOptions& options) {
   StudyConfig config;
   config.space = load_space(options.space, layer_types());
   config.recipe = config.space.recipe();
-  check_recipe(config.recipe);
+  check_recipe(config.recipe, builtin_catalog());
   config.vocab = options.vocab > 0 ? options.vocab : default_vocab(config.space);
   config.baselines = space_baselines(config.space, layer_types());
   check_study(config, layer_types());

@@ -79,12 +79,12 @@ std::vector<std::string> judged(const StudyConfig& stored, StudyConfig& config,
   return differences(stored, config);
 }
 
+}  // namespace
+
 void check_recipe(const Recipe& recipe, const Catalog& catalog) {
   catalog.optimizers.get(recipe.optimizer);
   schedule(recipe, 0, 1);
 }
-
-}  // namespace
 
 std::unique_ptr<Evaluator> make_evaluator(StudyConfig& config, EvaluatorOptions resources) {
   if (config.evaluator == kElsewhere) {

@@ -33,6 +33,8 @@ MadeStudy new_study(const std::string& name, const StudyRequest& request,
 // A study as it was made. Error(BadInput) naming everything that was said and differs.
 MadeStudy resumed_study(const StudyConfig& stored, const StudyRequest& request,
                         const EvaluatorOptions& resources);
+// Error(BadInput) when the optimizer or the schedule is unknown.
+void check_recipe(const Recipe& recipe, const Catalog& catalog);
 // The evaluator of a config, and into the config what only that knows: the vocabulary, the identity
 // of the data, the precision of products.
 std::unique_ptr<Evaluator> make_evaluator(StudyConfig& config, EvaluatorOptions resources);

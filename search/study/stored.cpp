@@ -130,8 +130,7 @@ class Differences {
     const Json left = to_json(stored_.recipe), right = to_json(given_.recipe);
     for (const auto& [key, value] : left.items()) {
       if (value == right[key]) continue;
-      std::string option = "--" + key;
-      std::replace(option.begin(), option.end(), '_', '-');
+      const std::string option = recipe_option(key);
       const auto text = [](const Json& json) {
         return json.is_string() ? json.get<std::string>() : json.dump();
       };
@@ -184,9 +183,10 @@ StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& 
     config.stopper_options["margin"] = settings.options.value("gate_margin", 0.02);
   unknown.erase("gate_margin");
   for (const auto& [key, value] : unknown.items())
-    problems.add("/options/" + key,
-                 fmt::format("release {} made this study with an option that {} does not know",
-                             settings.provenance.value("version", "?"), "this one"));
+    problems.add(
+        "/options/" + key,
+        fmt::format("release {} made this study with an option that this one does not know",
+                    settings.provenance.value("version", "?")));
   problems.raise();
   config.seed = static_cast<std::int64_t>(settings.seed);
   config.lag = settings.lag;
@@ -196,6 +196,11 @@ StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& 
     if (config.baselines.empty()) config.baselines = space_baselines(config.space, types);
   }
   return config;
+}
+
+std::string recipe_option(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
 }
 
 std::vector<std::string> differences(const StudyConfig& stored, const StudyConfig& given) {

@@ -16,6 +16,8 @@ StudySettings settings_of(const StudyConfig& config, const Json& provenance);
 // store them are those that were trained. Error(BadInput) when a newer release made the study, with
 // fields that this one does not know.
 StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& types);
+// Of a field of the recipe: "micro_batch" -> "--micro-batch".
+std::string recipe_option(std::string key);
 // Where `given` is not what was `stored`: one line each in the house form, by the option that says
 // so.
 std::vector<std::string> differences(const StudyConfig& stored, const StudyConfig& given);

@@ -301,6 +301,17 @@ TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
   EXPECT_FALSE(study.candidate(rerun).max_step_ratio);
 }
 
+// The trial is not in the memory of the process that tells how it ended.
+TEST_F(StudyTest, ATrialThatWasGivenAwayEarlierIsCountedOnceWhenItIsTold) {
+  const StudyConfig config = study_config(space, 1);
+  bool wait = false;
+  const Trial trial = *serve(config).ask(wait);
+  Study study = serve(config);
+  study.tell(trial, FakeEvaluator::done(study.candidate(trial)));
+  EXPECT_EQ(study.history().count(TrialState::Running), 0);
+  EXPECT_EQ(study.history().count(TrialState::Done), 1);
+}
+
 TEST_F(StudyTest, ATrialMayHaveABudgetAndARecipeOfItsOwn) {
   const StudyConfig config = study_config(space, 1);
   Study study = make(config);
