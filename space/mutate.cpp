@@ -10,9 +10,9 @@ namespace moebius {
 namespace {
 
 // The operators on one parent. Each is listed only where it can change the spec (DESIGN 3).
-class Mutation {
+class Mutator {
  public:
-  Mutation(const Space& space, const Point& parent, const Point& mate, Rng& rng)
+  Mutator(const Space& space, const Point& parent, const Point& mate, Rng& rng)
       : space_(space), parent_(parent), mate_(mate), rng_(rng), spec_(space.resolve(parent)) {
     for (std::size_t s = 0; s < space.slots().size(); ++s) {
       const Knob& knob = knob_of(s);
@@ -21,23 +21,23 @@ class Mutation {
     }
   }
 
-  Point mutate(Operator& op) {
+  Mutation mutate() {
     struct Rule {
       Operator name;
       double weight;
       bool applicable;
-      Point (Mutation::*apply)();
+      Point (Mutator::*apply)();
     };
     const bool uneven = std::adjacent_find(spec_.sublayers.begin(), spec_.sublayers.end(),
                                            std::not_equal_to<>()) != spec_.sublayers.end();
     const bool mated = !mate_.empty() && space_.resolve(mate_) != spec_;
     const std::array<Rule, 6> operators = {{
-        {Operator::Nudge, .35, !ordered_.empty(), &Mutation::nudge},
-        {Operator::Resample, .15, !unordered_.empty(), &Mutation::resample},
-        {Operator::Retype, .20, !types_.empty(), &Mutation::retype},
-        {Operator::Move, .15, uneven, &Mutation::move},
-        {Operator::Swap, .05, uneven, &Mutation::swap},
-        {Operator::Crossover, .10, mated, &Mutation::crossover},
+        {Operator::Nudge, .35, !ordered_.empty(), &Mutator::nudge},
+        {Operator::Resample, .15, !unordered_.empty(), &Mutator::resample},
+        {Operator::Retype, .20, !types_.empty(), &Mutator::retype},
+        {Operator::Move, .15, uneven, &Mutator::move},
+        {Operator::Swap, .05, uneven, &Mutator::swap},
+        {Operator::Crossover, .10, mated, &Mutator::crossover},
     }};
     double total = 0;
     for (const Rule& each : operators) total += each.applicable ? each.weight : 0;
@@ -52,14 +52,13 @@ class Mutation {
       left -= each.weight;
       if (left < 0) break;
     }
-    op = chosen->name;
     constexpr int kMostDraws = 100'000;  // moves of equal neighbours and copies of the parent
     for (int draw = 0; draw < kMostDraws; ++draw) {
       Point child = (this->*chosen->apply)();
-      if (space_.resolve(child) != spec_) return child;
+      if (space_.resolve(child) != spec_) return {child, chosen->name};
     }
-    MOEBIUS_CHECK(false, "[mutate] {} never changed the block in {} draws", operator_text(op),
-                  kMostDraws);
+    MOEBIUS_CHECK(false, "[mutate] {} never changed the block in {} draws",
+                  operator_text(chosen->name), kMostDraws);
   }
 
  private:
@@ -154,8 +153,8 @@ class Mutation {
 
 }  // namespace
 
-Point Space::mutate(const Point& parent, const Point& mate, Rng& rng, Operator& op) const {
-  return Mutation(*this, parent, mate, rng).mutate(op);
+Mutation Space::mutate(const Point& parent, const Point& mate, Rng& rng) const {
+  return Mutator(*this, parent, mate, rng).mutate();
 }
 
 }  // namespace moebius

@@ -116,8 +116,8 @@ Spec Space::resolve(const Point& point) const {
   return spec;
 }
 
-bool Space::locate(const Spec& spec, Point& point) const {
-  if (spec.sublayers.size() != static_cast<std::size_t>(sublayers_)) return false;
+std::optional<Point> Space::locate(const Spec& spec) const {
+  if (spec.sublayers.size() != static_cast<std::size_t>(sublayers_)) return {};
   Point result(slots_.size(), 0);
   for (std::size_t s = 0; s < slots_.size(); ++s) {
     const Knob& knob = knobs_[slots_[s].knob];
@@ -129,11 +129,10 @@ bool Space::locate(const Spec& spec, Point& point) const {
       for (std::size_t i = 0; wanted == nullptr && i < spec.sublayers.size(); ++i)
         wanted = spec_value(spec, knob.name, i, buffer);
     if (wanted != nullptr) result[s] = index_of(knob, *wanted);
-    if (result[s] < 0) return false;
+    if (result[s] < 0) return {};
   }
-  if (resolve(result) != spec) return false;
-  point = std::move(result);
-  return true;
+  if (resolve(result) != spec) return {};
+  return result;
 }
 
 Point Space::sample(Rng& rng) const {

@@ -47,6 +47,11 @@ struct SpaceSize {
 // What may be built, as data (JSON "moebius.space/1", DESIGN 3). Immutable after reading. A knob or
 // a fixed value named x sets field x of every sub-layer type that declares it; "type" and "d_model"
 // set the sub-layer's type and the width.
+struct Mutation {
+  Point child;
+  Operator op;
+};
+
 class Space {
  public:
   // Error(BadInput) with every independent problem of the document.
@@ -69,16 +74,16 @@ class Space {
 
   SpaceSize size() const;
   Spec resolve(const Point& point) const;
-  // The point of a spec; false when the spec is not in the space (then it may be a baseline, never
-  // a parent).
-  bool locate(const Spec& spec, Point& point) const;
+  // The point of a spec; none when the spec is not in the space (then it may be a baseline, never a
+  // parent).
+  std::optional<Point> locate(const Spec& spec) const;
 
   Point sample(Rng& rng) const;  // uniform over points; not checked for feasibility
 
   // One mutation by the operator table of DESIGN 3 (nudge .35, resample .15, retype .20, move .15,
   // swap .05, crossover .10, renormalised over those applicable), repeated until the spec differs
-  // from the parent's. `mate` (may be empty) enables crossover. `op` receives the operator.
-  Point mutate(const Point& parent, const Point& mate, Rng& rng, Operator& op) const;
+  // from the parent's. `mate` (may be empty) enables crossover.
+  Mutation mutate(const Point& parent, const Point& mate, Rng& rng) const;
 
  private:
   friend class SpaceReader;

@@ -7,7 +7,8 @@ namespace {
 
 Json description(const Session& session, const Trial& trial, const Candidate& candidate) {
   return {{"study", session.db().study},
-          {"trial", trial.number},
+          {"number", trial.number},
+          {"trial", trial.number},  // the word of earlier releases
           {"attempt", trial.attempt},
           {"role", role_text(trial.role)},
           {"block", notation(trial.spec, layer_types())},
@@ -17,21 +18,25 @@ Json description(const Session& session, const Trial& trial, const Candidate& ca
           {"seed", candidate.seed}};
 }
 
-int run(const SessionRequest& request) {
+int run(SessionRequest request) {
   // A study named by --space is made, or found; without, an existing one.
+  const bool there = request.space.empty();
+  if (there) add_seeds(request.study, request.seed_from);
   const std::unique_ptr<Session> session =
-      request.space.empty() ? Session::reopen(request.db, request.data, request.study, true)
-                            : Session::open(request);
-  bool wait = false;
-  const std::optional<Trial> trial = session->study().ask(wait);
-  if (trial) {
-    const Candidate candidate = session->study().candidate(*trial);
-    print_out(description(*session, *trial, candidate).dump() + "\n");
+      there ? Session::reopen(request.db, request.data, request.study, true)
+            : Session::open(request);
+  const Study::Asked asked = session->study().ask();
+  if (asked.trial) {
+    const Candidate candidate = session->study().candidate(*asked.trial);
+    print_out(description(*session, *asked.trial, candidate).dump() + "\n");
     return 0;
   }
-  const Json none = {{"study", session->db().study}, {"trial", nullptr}, {"wait", wait}};
+  const Json none = {{"study", session->db().study},
+                     {"number", nullptr},
+                     {"trial", nullptr},
+                     {"wait", !asked.complete}};
   print_out(none.dump() + "\n");
-  return static_cast<int>(wait ? Exit::Requeue : Exit::Done);
+  return static_cast<int>(asked.complete ? Exit::Done : Exit::Requeue);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ Command commands_query() {
             describe_format(args, options->list);
             return [options] {
               const auto db = open_existing(options->db, OpenMode::ReadOnly);
-              QueryResult result = db->query(options->sql, {}, options->rows);
+              QueryResult result = db->query(options->sql, {}, {options->rows});
               Table table;
               for (const std::string& name : result.columns) table.columns.push_back({name});
               table.rows = std::move(result.rows);

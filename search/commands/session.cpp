@@ -48,6 +48,14 @@ void say_data(StudyRequest& request, const DataOptions& data) {
   if (!data.tokenizer.empty()) request.given["tokenizer"] = data.tokenizer;
 }
 
+}  // namespace
+
+void add_seeds(StudyRequest& study, const std::vector<std::string>& blocks) {
+  for (const std::string& name : blocks) study.seeds.push_back(load_block(name).spec);
+}
+
+namespace {
+
 std::optional<StudyConfig> known_study(const DbOptions& db) {
   if (!db_exists(db.db)) return {};
   const std::unique_ptr<ResultsDb> results = open_existing(db, OpenMode::ReadOnly);
@@ -69,7 +77,7 @@ void Session::start(MadeStudy made, const Json& origin, bool service) {
 std::unique_ptr<Session> Session::open(const SessionRequest& request) {
   std::unique_ptr<Session> session(new Session(request.db, request.data));
   StudyRequest study = request.study;
-  for (const std::string& name : request.seed_from) study.seeds.push_back(load_block(name).spec);
+  add_seeds(study, request.seed_from);
   say_data(study, request.data);
   DbOptions& db = session->db_;
   const bool named = !db.study.empty();
@@ -103,7 +111,9 @@ std::unique_ptr<Session> Session::reopen(const DbOptions& db, const DataOptions&
     const std::unique_ptr<ResultsDb> reader = open_existing(db, OpenMode::ReadOnly);
     const StudyRow row = pick_study(*reader, session->db_);
     stored = stored_config(*reader, row, layer_types());
-    if (!proposes) request.given["trials"] = reader->history(row.id).count(TrialRole::Search);
+    // A service runs nothing by itself, so nothing is proposed unless it is asked for.
+    if (!proposes && !request.elsewhere)
+      request.given["trials"] = reader->history(row.id).count(TrialRole::Search);
   }
   if (!request.elsewhere) refuse_elsewhere(stored);
   check_workers(data, stored.lag);

@@ -22,6 +22,9 @@ struct SessionRequest {
   std::string space;  // preset or file; "" = the study's, brainformer-nano for a new one
 };
 
+// Blocks or files that a study is to try first. Error(BadInput).
+void add_seeds(StudyRequest& study, const std::vector<std::string>& blocks);
+
 // A study with all that it needs to run: database, configuration, evaluator.
 class Session {
  public:

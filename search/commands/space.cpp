@@ -62,6 +62,7 @@ int run_check(const CheckOptions& options) {
   config.vocab = options.vocab > 0 ? options.vocab : default_vocab(config.space);
   config.baselines = space_baselines(config.space, layer_types());
   check_study(config, layer_types());
+  check_drawable(config, layer_types());
   const SpaceSize size = config.space.size();
   print_out(fmt::format("{}: sound; {} points, {} blocks; baselines {}\n", config.space.name(),
                         exact_text(size.points), exact_text(size.distinct),

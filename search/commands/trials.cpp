@@ -14,7 +14,7 @@ std::vector<Column> columns_of(ResultsDb& db) {
       "loss",   "stopped_loss", "steps",    "step_ratio", "active_parameters",
       "causal", "parent",       "operator", "seed",       "message"};
   std::vector<Column> columns;
-  for (const std::string& name : db.query("SELECT * FROM trials LIMIT 0", {}, 0).columns) {
+  for (const std::string& name : db.query("SELECT * FROM trials LIMIT 0", {}, {}).columns) {
     Column column{name};
     for_each_field(Measurement(), [&](const MeasurementField& field, const auto&) {
       if (name == field.name) column.style = style_of(field.unit);
@@ -33,7 +33,7 @@ int run(DbOptions& options, ListOptions list) {
   filter.bound.insert(filter.bound.begin(), study.settings.name);
   table.rows = results
                    ->query("SELECT * FROM trials WHERE study = ?" + filter.sql, filter.bound,
-                           std::numeric_limits<std::int64_t>::max())
+                           {std::numeric_limits<std::int64_t>::max(), 0})
                    .rows;
   list.where = list.sort = "";
   print_table(std::move(table), list);

@@ -42,6 +42,11 @@ struct StudyRow {
   std::string created;       // UTC, ISO 8601
 };
 
+struct QueryLimits {
+  std::int64_t rows = 0;     // more are left out
+  std::int64_t seconds = 5;  // 0 = none
+};
+
 struct QueryResult {
   std::vector<std::string> columns;
   std::vector<std::vector<Json>> rows;  // null, integer, double or string

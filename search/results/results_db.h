@@ -27,8 +27,8 @@ class ResultsDb {
   virtual std::optional<StudyRow> find_study(const std::string& name) = 0;
   virtual std::vector<StudyRow> studies() = 0;
 
-  // Appends waiting trials with the numbers they carry (the next ones), all or none; adds `redrawn`
-  // to the study's count.
+  // Appends trials with the numbers they carry (the next ones), all or none; adds `redrawn` to the
+  // study's count. Each is waiting, or running as if its owner had claimed it: attempt 1.
   virtual void propose(std::int64_t study, const std::vector<Trial>& trials,
                        std::int64_t redrawn) = 0;
   // waiting -> running, attempt + 1 (the same attempt after a graceful release). Returns the
@@ -57,10 +57,10 @@ class ResultsDb {
   // what is stored. A null `value` only reads; null when there is nothing.
   virtual Json remember(std::int64_t study, const std::string& key, const Json& value) = 0;
 
-  // Read-only SQL by the user: one SELECT, no attach, no pragma, time and row limits.
-  // Error(BadInput) otherwise.
+  // Read-only SQL: one SELECT, no attach, no pragma. Error(BadInput) otherwise, and when it takes
+  // longer than the limit.
   virtual QueryResult query(const std::string& sql, const std::vector<Json>& bound,
-                            std::int64_t max_rows) = 0;
+                            const QueryLimits& limits) = 0;
   virtual std::string describe() const = 0;      // one line: library, journal, durability
   virtual std::vector<std::string> check() = 0;  // broken invariants, one line each; empty = sound
 };

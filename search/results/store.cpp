@@ -1,5 +1,7 @@
 #include "search/results/store.h"
 
+#include <sys/stat.h>
+
 #include <array>
 #include <cerrno>
 #include <fstream>
@@ -34,10 +36,10 @@ void for_each_sibling(const fs::path& database, const std::string& id, Take&& ta
   }
 }
 
-fs::path folder_of(const fs::path& database, const std::string& id) {
+fs::path folder_of(const fs::path& database, const std::string& id, bool original) {
   fs::path folder = fs::path(database.string() + kFolders) / id;
   std::error_code ignored;
-  if (fs::exists(folder, ignored)) return folder;
+  if (!original || fs::exists(folder, ignored)) return folder;
   for_each_sibling(database, id, [&](const fs::path& other) {
     const fs::path its_database = other.parent_path().replace_extension();
     if (!fs::exists(its_database, ignored)) folder = other;
@@ -75,9 +77,9 @@ bool db_exists(const std::string& url) {
   return !parsed.is_file || (fs::file_size(parsed.place, none) > 0 && !none);
 }
 
-StudyFiles::StudyFiles(const std::string& database, const StudyRow& study, bool schema_1)
-    : id_(study.files), schema_1_(schema_1) {
-  const std::string& name = schema_1 ? study.settings.name : study.files;
+StudyFiles::StudyFiles(const std::string& database, const StudyRow& study, const Origin& origin)
+    : id_(study.files), schema_1_(origin.schema_1) {
+  const std::string& name = schema_1_ ? study.settings.name : study.files;
   if (const std::string why = why_bad_name(name); !why.empty())  // it names a folder
     throw Error(Exit::Storage, fmt::format("{}: study {}: '{}': {}", printable(database), study.id,
                                            printable(name), why));
@@ -86,7 +88,8 @@ StudyFiles::StudyFiles(const std::string& database, const StudyRow& study, bool 
   if (error) throw Error(Exit::Storage, printable(database) + ": " + error.message());
   fs::path stem = database_;
   folder_ = schema_1_ ? stem.replace_extension(kFolders) / study.settings.name
-                      : folder_of(database_, id_);
+                      : folder_of(database_, id_,
+                                  origin.inode != 0 && origin.inode == file_inode(database_));
 }
 
 void StudyFiles::create() const {
@@ -122,7 +125,16 @@ std::string StudyFiles::find(const Artifact& artifact) const {
 StudyFiles study_files(const std::string& url, ResultsDb& db, const StudyRow& study) {
   const DbUrl parsed = parse_db_url(url);
   if (!parsed.is_file) return {};
-  return {parsed.place, study, db.remember(study.id, "schema", Json()) == 1};
+  const Json inode = db.remember(study.id, kInodeNote, Json());
+  return {parsed.place,
+          study,
+          {db.remember(study.id, "schema", Json()) == 1,
+           inode.is_number_integer() ? inode.get<std::int64_t>() : 0}};
+}
+
+std::int64_t file_inode(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 ? static_cast<std::int64_t>(info.st_ino) : 0;
 }
 
 std::string file_hash(const std::string& path) {

@@ -26,14 +26,19 @@ bool db_exists(const std::string& url);
 // It is DATABASE.files/ID beside the database, links resolved; ID is the random id that the
 // database keeps for the study. The database keeps paths relative to it, so both can be moved
 // together. A copy of the database has another name and thereby no files; it may read those of the
-// original. Where the database was renamed, the folder under the old name goes on to be used.
+// original. Where the database was renamed, the folder under the old name goes on to be used: the
+// database knows its own inode, which a copy does not have.
 //
 // A study made under schema 1 keeps its folder, DATABASE without its extension + .files/NAME, and
 // paths that the database has in full.
 class StudyFiles {
  public:
   StudyFiles() = default;  // of a database without a place on a disk: there are no files
-  StudyFiles(const std::string& database, const StudyRow& study, bool schema_1);
+  struct Origin {
+    bool schema_1 = false;   // the study was made under schema 1
+    std::int64_t inode = 0;  // of the database file when the study was made; 0 = not known
+  };
+  StudyFiles(const std::string& database, const StudyRow& study, const Origin& origin);
 
   bool none() const { return folder_.empty(); }
   std::string folder() const { return folder_.string(); }  // absolute; need not exist
@@ -51,6 +56,9 @@ class StudyFiles {
   std::string id_;
   bool schema_1_ = false;
 };
+// The note of a study under which its database keeps the inode that its file had.
+inline constexpr char kInodeNote[] = "inode";
+std::int64_t file_inode(const std::string& path);  // 0 when it cannot be had
 // The files of a study in the database that `url` names.
 StudyFiles study_files(const std::string& url, ResultsDb& db, const StudyRow& study);
 

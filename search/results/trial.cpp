@@ -52,6 +52,18 @@ double ranking_loss(const Trial& trial) {
 
 }  // namespace
 
+std::vector<TrialState> trial_states() {
+  std::vector<TrialState> states;
+  for (const auto& entry : kStates) states.push_back(entry.first);
+  return states;
+}
+
+std::vector<TrialRole> trial_roles() {
+  std::vector<TrialRole> roles;
+  for (const auto& entry : kRoles) roles.push_back(entry.first);
+  return roles;
+}
+
 std::string state_text(TrialState state) {
   for (const auto& [value, text] : kStates)
     if (value == state) return text;

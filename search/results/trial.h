@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "evaluator/evaluator.h"
 #include "space/space.h"
@@ -13,12 +14,14 @@ enum class TrialState { Waiting, Running, Done, Pruned, Diverged, Infeasible, Ou
 std::string state_text(TrialState state);
 TrialState parse_state(const std::string& text);
 bool is_final(TrialState state);
+std::vector<TrialState> trial_states();  // all there are
 
 // Why a trial is there: to compare with, proposed or enqueued, another seed of a finalist, another
 // seed of any block, an equal-cost control, a block of another study at this one's size.
 enum class TrialRole { Baseline, Search, Rerun, Noise, Control, Scaled };
 std::string role_text(TrialRole role);  // "baseline", "search", ..
 TrialRole parse_role(const std::string& text);
+std::vector<TrialRole> trial_roles();  // all there are
 
 struct Trial {
   std::int64_t number = 0;  // within the study, 0-based, contiguous

@@ -45,8 +45,10 @@ class Evolution : public Sampler {
     const Trial* mate = tournament(members, entrants, rng);
     Proposal child;
     child.parent = parent->number;
-    child.point = view.space.mutate(
-        parent->point, mate->spec_hash == parent->spec_hash ? Point{} : mate->point, rng, child.op);
+    const Mutation mutation = view.space.mutate(
+        parent->point, mate->spec_hash == parent->spec_hash ? Point{} : mate->point, rng);
+    child.point = mutation.child;
+    child.op = mutation.op;
     return child;
   }
 

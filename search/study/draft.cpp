@@ -21,7 +21,7 @@ Trial Draft::make(const Spec& spec, TrialRole role, std::uint64_t seed) const {
   trial.spec = spec;
   trial.spec_hash = spec_hash(spec);
   trial.seed = seed;
-  if (!space_.locate(spec, trial.point)) trial.point.clear();
+  trial.point = space_.locate(spec).value_or(Point());
   return trial;
 }
 

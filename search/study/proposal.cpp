@@ -71,7 +71,10 @@ void check_study(const StudyConfig& config, const StudyPlugins& plugins) {
   for (const Spec& spec : config.seeds)
     if (const std::string why = judge.why_refused(spec); !why.empty())
       bad_input("--seed-from", "a block is infeasible: " + why);
-  // A space that nothing satisfies is refused now, not when its baselines have been trained.
+}
+
+void check_drawable(const StudyConfig& config, const StudyPlugins& plugins) {
+  const Judge judge = judge_of(config, plugins.types);
   const auto sampler =
       plugins.samplers.get(config.sampler).make(settled_sampler_options(config, plugins.samplers));
   if (config.trials > static_cast<std::int64_t>(config.seeds.size()))

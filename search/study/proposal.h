@@ -22,8 +22,10 @@ Judge judge_of(const StudyConfig& config, const LayerTypes& types);
 ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
                                  const Sampler& sampler);
 // Error(BadInput) when a study cannot be run: values out of range, a baseline that is illegal under
-// the recipe, blocks to try first or a whole space that the constraints refuse.
+// the recipe, blocks to try first that the constraints refuse.
 void check_study(const StudyConfig& config, const StudyPlugins& plugins);
+// Error(BadInput) when the constraints refuse a whole space, so that no block can be drawn.
+void check_drawable(const StudyConfig& config, const StudyPlugins& plugins);
 
 struct ProposalResult {
   std::optional<Trial> trial;  // absent: nothing new was found, the space is exhausted

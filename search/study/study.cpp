@@ -67,6 +67,8 @@ struct Study::Impl {
         owner(service ? kService : process_owner()),
         judge(judge_of(config, types)) {
     check_study(config, plugins);
+    // A space that nothing satisfies is refused now, not when its baselines have been trained.
+    if (!db.find_study(config.name)) check_drawable(config, plugins);
     row = db.open_study(settings(provenance), true);
     history = db.history(row.id);
     if (release_dead()) history = db.history(row.id);
@@ -185,12 +187,15 @@ struct Study::Impl {
            history.count(TrialRole::Search));
       return {};
     }
-    std::vector<Trial> trials{std::move(*result.trial)};
-    db.propose(row.id, trials, result.redrawn);
+    Trial& trial = *result.trial;
+    trial.attempt = 1;
+    trial.state = TrialState::Running;
+    trial.owner = owner;
+    db.propose(row.id, {trial}, result.redrawn);
     row.redrawn += result.redrawn;
-    history.add(trials.front());
+    history.add(trial);
     history.trim();
-    return claim(trials.front());
+    return trial;
   }
 
   bool by_wall() const { return config.budget.unit == Budget::Unit::Wall; }
@@ -231,19 +236,17 @@ void Study::prepare(Evaluator& evaluator) {
     me.step_seconds = number_or_zero(me.db.remember(me.row.id, me.step_seconds_key(), measured));
 }
 
-std::optional<Trial> Study::ask(bool& wait) {
+Study::Asked Study::ask() {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
-  wait = false;
   for (const std::int64_t number : me.history.open())
     if (const Trial& trial = *me.history.find(number);
         trial.state == TrialState::Waiting && me.may_start(trial))
-      return me.claim(trial);
+      return {me.claim(trial)};
   const std::int64_t next = me.history.size();
   if (me.wants_more() && me.search_may_start(next))
-    if (std::optional<Trial> trial = me.propose_next()) return trial;
-  wait = !me.complete();
-  return {};
+    if (std::optional<Trial> trial = me.propose_next()) return {std::move(trial)};
+  return {{}, me.complete()};
 }
 
 Candidate Study::candidate(const Trial& trial) const {

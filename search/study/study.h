@@ -32,11 +32,14 @@ class Study {
 
   // Measures the first baseline's step time, once per study; budgets in seconds need it.
   void prepare(Evaluator& evaluator);
-  // The next trial whose turn it is, claimed: waiting ones by number, else a new proposal. Empty
-  // with `wait`: running ones must end first. Empty without: the study is complete.
+  struct Asked {
+    std::optional<Trial> trial;  // claimed
+    bool complete = false;  // without a trial: nothing is left; else running ones must end first
+  };
+  // The next trial whose turn it is: waiting ones by number, else a new proposal.
   // Error(NoUsableTrial) when the first baseline ended without a loss, Error(BadInput) when no draw
   // satisfies the constraints.
-  std::optional<Trial> ask(bool& wait);
+  Asked ask();
   // The candidate of a claimed trial: seed, budget, the baseline to compare with.
   Candidate candidate(const Trial& trial) const;
   // "" or why a search trial is to end at this point of its curve, the one after step `before`: the

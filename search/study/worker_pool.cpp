@@ -146,12 +146,12 @@ class Pool {
   std::optional<Trial> next() {
     std::unique_lock lock(mutex_);
     while (!stopping()) {
-      bool wait = false;
-      if (std::optional<Trial> trial = study_.ask(wait)) {
+      Study::Asked asked = study_.ask();
+      if (asked.trial) {
         ++running_;
-        return trial;
+        return std::move(asked.trial);
       }
-      if (!wait) return {};
+      if (asked.complete) return {};
       MOEBIUS_CHECK(running_ > 0, "[worker_pool] every trial waits and none is running");
       changed_.wait_for(lock, kPoll);
     }

@@ -123,6 +123,22 @@ TEST_P(DbContract, ATrialComesBackAsItWasProposed) {
   }
 }
 
+TEST_P(DbContract, ATrialMayBeProposedAsClaimed) {
+  study = open();
+  std::vector<Trial> trials{trial(0), trial(1)};
+  trials[1].state = TrialState::Running;
+  trials[1].attempt = 1;
+  trials[1].owner = "me";
+  db->propose(study, trials, 0);
+  db->propose(study, trials, 0);
+  EXPECT_EQ(stored(0).state, TrialState::Waiting);
+  EXPECT_EQ(stored(1).state, TrialState::Running);
+  EXPECT_EQ(stored(1).owner, "me");
+  EXPECT_EQ(db->claim({study, 1}, "me"), 1);
+  db->release({study, 1}, 1, false);
+  EXPECT_EQ(db->claim({study, 1}, "you"), 2);
+}
+
 TEST_P(DbContract, NumbersAreContiguousAndAllOrNone) {
   study = open();
   std::vector<Trial> gap{trial(0), trial(2)};

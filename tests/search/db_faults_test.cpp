@@ -90,7 +90,7 @@ TEST_F(HotJournalTest, AReaderFindsTheDataAsBeforeTheTransaction) {
     const bool half = hot();
     torn += half;
     const auto reader = open(OpenMode::ReadOnly);
-    const Json points = reader->query("SELECT count(*) FROM curve", {}, 1).rows[0][0];
+    const Json points = reader->query("SELECT count(*) FROM curve", {}, {1}).rows[0][0];
     const Trial trial = *reader->history(study).find(0);
     const bool stored = trial.state == TrialState::Done;
     EXPECT_TRUE(stored || trial.state == TrialState::Running) << k;

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -242,17 +245,18 @@ class Migration : public SqliteTest {
     EXPECT_EQ(db.artifacts(b.id)[0].path, "w7");
     EXPECT_EQ(db.remember(b.id, "k", Json()), Json(0.25));
     EXPECT_THAT(
-        db.query("SELECT study, number, position, type, d_ffn, capacity FROM sublayers", {}, 9)
+        db.query("SELECT study, number, position, type, d_ffn, capacity FROM sublayers", {}, {9})
             .rows,
         ElementsAre(ElementsAre("a", 0, "0", "gone", nullptr, nullptr),
                     ElementsAre("b", 0, "0", "ffn", 64, nullptr),
                     ElementsAre("b", 0, "1", "moe", nullptr, 2.0),
                     ElementsAre("b", 1, "0", "ffn", 96, nullptr)));
     EXPECT_THAT(
-        db.query("SELECT number, block, loss, operator FROM trials WHERE study = 'b'", {}, 9).rows,
+        db.query("SELECT number, block, loss, operator FROM trials WHERE study = 'b'", {}, {9})
+            .rows,
         ElementsAre(ElementsAre(0, "fg x2", 2.5, nullptr),
                     ElementsAre(1, "f x2", nullptr, "nudge")));
-    EXPECT_THAT(db.query("SELECT study, number, step FROM curve", {}, 9).rows,
+    EXPECT_THAT(db.query("SELECT study, number, step FROM curve", {}, {9}).rows,
                 ElementsAre(ElementsAre(1, 0, 1), ElementsAre(2, 0, 1), ElementsAre(2, 1, 2)));
   }
 
@@ -274,9 +278,22 @@ TEST_F(Migration, AWriterTakesTheFileOverOnce) {
   expect_rows(*db);
   EXPECT_EQ(db->find_study("a")->files, files);
   const char* left = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '%1'";
-  EXPECT_THAT(db->query(left, {}, 99).rows, IsEmpty());
+  EXPECT_THAT(db->query(left, {}, {99}).rows, IsEmpty());
   db->release({1, 0}, 2, false);
   EXPECT_EQ(db->claim({1, 0}, "me"), 3);
+}
+
+// The release that wrote schema 1 locks this file while it runs the study.
+TEST_F(Migration, WaitsForTheOlderReleaseToEnd) {
+  const int theirs = ::open((path + ".owner-b").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  ASSERT_EQ(flock(theirs, LOCK_EX | LOCK_NB), 0);
+  std::string line;
+  EXPECT_EQ(error_code([&] { open(); }, &line), Exit::NotOwner);
+  EXPECT_THAT(line, ::testing::HasSubstr("'b'"));
+  EXPECT_EQ(bytes(), before);
+  expect_rows(*open(OpenMode::ReadOnly));
+  close(theirs);
+  expect_rows(*open());
 }
 
 TEST_F(Migration, ADamagedBlockDoesNotLockTheFile) {
@@ -351,14 +368,14 @@ TEST_F(Migration, ARealStudyRanksAsBefore) {
   std::filesystem::permissions(path, perms::owner_read | perms::owner_write);
   const std::string shown = "SELECT number, state, loss, block FROM leaderboard";
   const auto reader = open(OpenMode::ReadOnly);
-  const auto rows = reader->query(shown, {}, 100).rows;
+  const auto rows = reader->query(shown, {}, {100}).rows;
   ASSERT_EQ(rows.size(), 21U);
   std::vector<Trial> order;
   for (const Trial& trial : reader->history(1).trials()) order.push_back(trial);
   std::sort(order.begin(), order.end(), ranks_before);
   for (std::size_t i = 0; i < order.size(); ++i) EXPECT_EQ(rows[i][0], Json(order[i].number));
   const auto writer = open();
-  EXPECT_EQ(writer->query(shown, {}, 100).rows, rows);
+  EXPECT_EQ(writer->query(shown, {}, {100}).rows, rows);
   EXPECT_THAT(writer->check(), IsEmpty());
   EXPECT_EQ(writer->artifacts(1).size(), 5U);
 }

@@ -58,7 +58,7 @@ TEST_F(SqliteQueryTest, TheLeaderboardIsTheOrderOfTrials) {
   std::vector<Trial> order;
   for (const Trial& trial : db->history(1).trials()) order.push_back(trial);
   std::sort(order.begin(), order.end(), ranks_before);
-  const QueryResult rows = db->query("SELECT number, rank, state FROM leaderboard", {}, 1000);
+  const QueryResult rows = db->query("SELECT number, rank, state FROM leaderboard", {}, {1000});
   ASSERT_EQ(rows.rows.size(), order.size());
   for (std::size_t i = 0; i < order.size(); ++i) {
     EXPECT_EQ(rows.rows[i][0], Json(order[i].number));
@@ -89,7 +89,7 @@ TEST_F(SqliteQueryTest, BlocksAreTheRowsOfTop) {
   const auto rows = db->query(
                           "SELECT number, role, block, spec_hash, seeds, loss, sd, fresh_seeds,"
                           " lowest, highest FROM blocks WHERE study = 'first'",
-                          {}, 1000)
+                          {}, {1000})
                         .rows;
   ASSERT_EQ(rows.size(), ranking.blocks.size());
   int repeated = 0;
@@ -118,13 +118,13 @@ TEST_F(SqliteQueryTest, TheColumnsAreTheFieldsOfMeasurement) {
   const auto db = open();
   fill(*db);
   std::vector<std::string> fields = {"study", "number", "attempt", "ending", "message"};
-  const auto trials = db->query("SELECT * FROM trials", {}, 0).columns;
+  const auto trials = db->query("SELECT * FROM trials", {}, {0}).columns;
   for_each_field(Measurement(), [&](const MeasurementField& field, const auto&) {
     fields.push_back(field.name);
     EXPECT_THAT(trials, ::testing::Contains(std::string(field.name)));
     EXPECT_STRNE(field.help, "");
   });
-  EXPECT_EQ(db->query("SELECT * FROM measurement", {}, 0).columns, fields);
+  EXPECT_EQ(db->query("SELECT * FROM measurement", {}, {0}).columns, fields);
 }
 
 TEST_F(SqliteQueryTest, ParetoHoldsWhatNothingBeats) {
@@ -144,7 +144,7 @@ TEST_F(SqliteQueryTest, ParetoHoldsWhatNothingBeats) {
     if (trial.state == TrialState::Done && !beaten) front.insert(cost(trial));
   }
   std::set<std::pair<double, double>> found;
-  for (const auto& row : db->query("SELECT step_seconds, loss FROM pareto", {}, 1000).rows)
+  for (const auto& row : db->query("SELECT step_seconds, loss FROM pareto", {}, {1000}).rows)
     EXPECT_TRUE(found.emplace(row[0], row[1]).second);
   EXPECT_EQ(found, front);
   EXPECT_GT(front.size(), 2U);
@@ -162,12 +162,12 @@ TEST_F(SqliteQueryTest, LineageAndFailuresTellTheirStories) {
   child[0].parent = 2;
   db->propose(study, child, 0);
   const auto rows =
-      db->query("SELECT ancestor FROM lineage WHERE number = ? AND study = ?", {3, "first"}, 10);
+      db->query("SELECT ancestor FROM lineage WHERE number = ? AND study = ?", {3, "first"}, {10});
   EXPECT_THAT(rows.rows, ElementsAre(ElementsAre(3), ElementsAre(2), ElementsAre(1)));
   Outcome outcome = ended(Ending::Diverged, 7);
   outcome.message = "loss nan at step 7";
   finish(*db, trials[0], outcome);
-  EXPECT_THAT(db->query("SELECT number, message FROM failures", {}, 10).rows,
+  EXPECT_THAT(db->query("SELECT number, message FROM failures", {}, {10}).rows,
               ElementsAre(ElementsAre(0, "loss nan at step 7")));
 }
 
@@ -182,7 +182,7 @@ TEST_F(SqliteQueryTest, SublayersAreRows) {
   const auto rows = db->query(
       "SELECT position, type, heads, field_position, d_ffn, experts, gating, capacity"
       " FROM sublayers WHERE type IN ('attn', 'moe') ORDER BY position LIMIT 2",
-      {}, 10);
+      {}, {10});
   ASSERT_EQ(rows.rows.size(), 2U);
   for (const auto& row : rows.rows) {
     const bool attention = row[1] == "attn";
@@ -197,15 +197,16 @@ TEST_F(SqliteQueryTest, SublayersAreRows) {
 TEST_F(SqliteQueryTest, QueriesReadAndDoNothingElse) {
   const auto db = open();
   fill(*db);
-  EXPECT_EQ(db->query("SELECT number FROM trial ORDER BY number", {}, 7).rows.size(), 7U);
+  EXPECT_EQ(db->query("SELECT number FROM trial ORDER BY number", {}, {7}).rows.size(), 7U);
   EXPECT_EQ(db->query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9)"
                       " SELECT sum(i) FROM n",
-                      {}, 1)
+                      {}, {1})
                 .rows[0][0],
             Json(45));
-  EXPECT_EQ(db->query("SELECT ?, ?, ?, ?;  ", {1, 2.5, "x'; DROP TABLE trial", nullptr}, 1).rows[0],
-            (std::vector<Json>{1, 2.5, "x'; DROP TABLE trial", nullptr}));
-  EXPECT_NO_THROW((void)db->query("SELECT x'ff00'", {}, 1).rows[0][0].dump());
+  EXPECT_EQ(
+      db->query("SELECT ?, ?, ?, ?;  ", {1, 2.5, "x'; DROP TABLE trial", nullptr}, {1}).rows[0],
+      (std::vector<Json>{1, 2.5, "x'; DROP TABLE trial", nullptr}));
+  EXPECT_NO_THROW((void)db->query("SELECT x'ff00'", {}, {1}).rows[0][0].dump());
   for (const char* sql :
        {"DELETE FROM trial", "UPDATE trial SET number = 1", "DROP TABLE trial",
         "INSERT INTO note VALUES (1, 'a', '1')", "PRAGMA user_version = 5",
@@ -214,9 +215,13 @@ TEST_F(SqliteQueryTest, QueriesReadAndDoNothingElse) {
         "SELECT load_extension('x')", "", "SELEC 1", "SELECT nothing FROM trial",
         "SELECT zeroblob(1000000000)", "CREATE TEMP TABLE x (y)"}) {
     std::string line;
-    EXPECT_EQ(error_code([&] { db->query(sql, {}, 10); }, &line), Exit::BadInput) << sql << line;
+    EXPECT_EQ(error_code([&] { db->query(sql, {}, {10}); }, &line), Exit::BadInput) << sql << line;
   }
-  EXPECT_EQ(error_code([&] { db->query("SELECT ?", {}, 10); }), Exit::BadInput);
+  EXPECT_EQ(error_code([&] { db->query("SELECT ?", {}, {10}); }), Exit::BadInput);
+  const char* endless =
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+      " SELECT sum(i) FROM n";
+  EXPECT_EQ(error_code([&] { db->query(endless, {}, {1, 1}); }), Exit::BadInput);
   EXPECT_EQ(db->history(1).trials().size(), 40U);
 }
 

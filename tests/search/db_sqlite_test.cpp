@@ -27,7 +27,7 @@ TEST_F(SqliteTest, OpeningCreatesNothingUntilThereIsAStudy) {
   EXPECT_TRUE(db->studies().empty());
   EXPECT_FALSE(db->find_study("first"));
   EXPECT_TRUE(db->check().empty());
-  EXPECT_EQ(error_code([&] { db->query("SELECT 1", {}, 1); }), Exit::BadInput);
+  EXPECT_EQ(error_code([&] { db->query("SELECT 1", {}, {1}); }), Exit::BadInput);
   EXPECT_THAT(folder.list(), IsEmpty());
   EXPECT_EQ(error_code([&] { open(OpenMode::ReadOnly); }), Exit::BadInput);
   EXPECT_THAT(folder.list(), IsEmpty());
@@ -52,7 +52,7 @@ TEST_F(SqliteTest, ReadingLeavesNoTrace) {
   {
     const auto db = open(OpenMode::ReadOnly);
     EXPECT_EQ(db->history(1).trials().size(), 40U);
-    EXPECT_EQ(db->query("SELECT count(*) FROM trial", {}, 10).rows[0][0], Json(40));
+    EXPECT_EQ(db->query("SELECT count(*) FROM trial", {}, {10}).rows[0][0], Json(40));
     EXPECT_THAT(db->check(), IsEmpty());
     EXPECT_EQ(error_code([&] { db->open_study(settings(), true); }), Exit::Storage);
     EXPECT_EQ(error_code([&] { db->release({1, 1}, 1, false); }), Exit::Storage);
@@ -300,7 +300,7 @@ TEST_F(SqliteTest, DamagedFilesGiveAnErrorOrAnAnswerButNoCrash) {
       const auto db = open(OpenMode::ReadOnly);
       if (!db->check().empty()) ++refused;
       for (const StudyRow& study : db->studies()) db->history(study.id);
-      db->query("SELECT * FROM leaderboard", {}, 100);
+      db->query("SELECT * FROM leaderboard", {}, {100});
     });
     EXPECT_TRUE(code == Exit::Done || code == Exit::Storage || code == Exit::BadInput)
         << static_cast<int>(code);

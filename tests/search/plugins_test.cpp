@@ -98,12 +98,11 @@ TEST_F(PluginsTest, AStopperEndsTrials) {
   StudyConfig config = study_config(space, 2);
   config.stopper = "halfway";
   Study study(config, plugins, *db);
-  bool wait = false;
   for (int i = 0; i < 2; ++i) {
-    const Trial trial = *study.ask(wait);
+    const Trial trial = *study.ask().trial;
     study.tell(trial, FakeEvaluator::done(study.candidate(trial)));
   }
-  const Trial trial = *study.ask(wait);
+  const Trial trial = *study.ask().trial;
   EXPECT_EQ(study.why_pruned(trial, {49, 1, 1, 1}, 0, 100), "");
   EXPECT_EQ(study.why_pruned(trial, {50, 1, 1, 1}, 49, 100), "half is enough");
   EXPECT_EQ(db->find_study("first")->settings.options["stopper"], "halfway");

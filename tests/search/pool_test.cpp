@@ -204,7 +204,7 @@ TEST_F(PoolTest, WeightsOfTheBestStayAndCheckpointsOfEndedTrialsGo) {
   } writer;
   Study study = make(20);
   StudyRow row = study.row();
-  WeightKeeper keeper(*db, row, StudyFiles(folder.file("r.db"), row, false));
+  WeightKeeper keeper(*db, row, StudyFiles(folder.file("r.db"), row, {}));
   pool.keeper = &keeper;
   pool.workers = 2;
   EXPECT_TRUE(run_pool(study, writer, pool, observer));

@@ -74,8 +74,7 @@ TEST_P(SamplerContract, PointsAreInTheSpaceAndParentsAreVisible) {
     for (int i = 0; i < 50; ++i) {
       const Proposal proposal =
           sampler->propose({space, youngest_of(some), static_cast<std::int64_t>(known)}, rng);
-      Point located;
-      EXPECT_TRUE(space.locate(space.resolve(proposal.point), located));
+      EXPECT_TRUE(space.locate(space.resolve(proposal.point)));
       EXPECT_NE(proposal.op, Operator::None);
       EXPECT_LT(proposal.parent, static_cast<std::int64_t>(known));
     }

@@ -55,7 +55,11 @@ TEST(DbUrl, ExistsWhereItsFileDoes) {
 class StudyFilesTest : public ::testing::Test {
  protected:
   StudyFiles files(const std::string& database, bool schema_1 = false) const {
-    return {folder.file(database), row, schema_1};
+    return {folder.file(database), row, {schema_1, 0}};
+  }
+  // Of a database whose file had the inode when the study was made.
+  StudyFiles files_since(std::int64_t inode, const std::string& database) const {
+    return {folder.file(database), row, {false, inode}};
   }
   // Weights of trial 1, as its row has them.
   Artifact put(const StudyFiles& where, const std::string& text = "weights") const {
@@ -88,13 +92,25 @@ TEST_F(StudyFilesTest, LieBesideTheDatabaseUnderItsNameAndTheStudysId) {
 
 TEST_F(StudyFilesTest, AreFoundAfterFolderOrDatabaseMoved) {
   folder.write("a/r.db", "");
+  const std::int64_t inode = file_inode(folder.file("a/r.db"));
   const Artifact kept = put(files("a/r.db"));
   EXPECT_EQ(kept.path, "t00001.safetensors");
   fs::rename(folder.file("a"), folder.file("b"));
   EXPECT_EQ(files("b/r.db").find(kept), files("b/r.db").weights(1));
   fs::rename(folder.file("b/r.db"), folder.file("b/new.db"));
   EXPECT_THAT(files("b/new.db").find(kept), HasSubstr("/b/r.db.files/"));
-  EXPECT_THAT(files("b/new.db").folder(), HasSubstr("/b/r.db.files/"));  // and go on there
+  EXPECT_THAT(files_since(inode, "b/new.db").folder(), HasSubstr("/b/r.db.files/"));
+}
+
+TEST_F(StudyFilesTest, OfARenamedDatabaseAreNotThoseOfItsCopyToo) {
+  folder.write("r.db", "");
+  const std::int64_t inode = file_inode(folder.file("r.db"));
+  const Artifact kept = put(files("r.db"));
+  fs::copy_file(folder.file("r.db"), folder.file("copy.db"));
+  fs::rename(folder.file("r.db"), folder.file("new.db"));
+  EXPECT_THAT(files_since(inode, "new.db").folder(), HasSubstr("/r.db.files/"));
+  EXPECT_THAT(files_since(inode, "copy.db").folder(), HasSubstr("/copy.db.files/"));
+  EXPECT_EQ(files_since(inode, "copy.db").find(kept), files_since(inode, "new.db").weights(1));
 }
 
 TEST_F(StudyFilesTest, OfACopyAreReadFromTheOriginalAndWrittenElsewhere) {
@@ -118,7 +134,7 @@ TEST_F(StudyFilesTest, OfSchema1AreFoundByTheirOldPathAndBesideTheDatabase) {
 
 TEST_F(StudyFilesTest, AnIdThatLeavesTheFolderIsRefused) {
   const StudyRow hostile = of("../../../etc");
-  EXPECT_EQ(error_code([&] { StudyFiles(folder.file("r.db"), hostile, false); }), Exit::Storage);
+  EXPECT_EQ(error_code([&] { StudyFiles(folder.file("r.db"), hostile, {}); }), Exit::Storage);
 }
 
 // A study of 12 trials whose processes died wherever `dies` says.
@@ -131,7 +147,7 @@ class WeightKeeperTest : public ::testing::Test {
     settings.name = "s";
     return db->open_study(settings, false);
   }
-  WeightKeeper keeper() { return {*db, study, StudyFiles(folder.file("r.db"), study, false)}; }
+  WeightKeeper keeper() { return {*db, study, StudyFiles(folder.file("r.db"), study, {})}; }
   // Proposes and claims the next trial.
   Trial next() {
     Trial trial;

@@ -9,6 +9,9 @@
 
 namespace moebius::testing_support {
 
+// Whether there is no trial now, but may be when others have ended.
+inline bool waits(const Study::Asked& asked) { return !asked.trial && !asked.complete; }
+
 class StudyTest : public ::testing::Test {
  protected:
   Study make(const StudyConfig& config) { return Study(config, types(), *db); }
@@ -17,10 +20,10 @@ class StudyTest : public ::testing::Test {
   }
   // Asks and tells one after the other to the end.
   void finish(Study& study) {
-    bool wait = false;
-    while (const std::optional<Trial> trial = study.ask(wait))
-      study.tell(*trial, evaluator.outcome(study.candidate(*trial)));
-    EXPECT_FALSE(wait);
+    Study::Asked asked;
+    for (asked = study.ask(); asked.trial; asked = study.ask())
+      study.tell(*asked.trial, evaluator.outcome(study.candidate(*asked.trial)));
+    EXPECT_TRUE(asked.complete);
   }
   std::vector<TableRow> finished_table(const StudyConfig& config) {
     Study study = make(config);

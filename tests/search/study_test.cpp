@@ -42,47 +42,43 @@ TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
 
 TEST_F(StudyTest, NothingIsProposedBeforeEveryBaselineIsFinal) {
   Study study = make(study_config(space, 5));
-  bool wait = false;
-  const Trial first = *study.ask(wait), second = *study.ask(wait);
-  EXPECT_EQ(study.ask(wait), std::nullopt);
-  EXPECT_TRUE(wait);
+  const Trial first = *study.ask().trial, second = *study.ask().trial;
+  EXPECT_TRUE(waits(study.ask()));
   study.tell(first, FakeEvaluator::done(study.candidate(first)));
-  EXPECT_EQ(study.ask(wait), std::nullopt);
+  EXPECT_EQ(study.ask().trial, std::nullopt);
   study.tell(second, FakeEvaluator::done(study.candidate(second)));
-  EXPECT_EQ(study.ask(wait)->role, TrialRole::Search);
+  EXPECT_EQ(study.ask().trial->role, TrialRole::Search);
 }
 
 TEST_F(StudyTest, EndsWhenTheGateBaselineDoes) {
   Study study = make(study_config(space, 5));
-  bool wait = false;
   Outcome diverged;
   diverged.ending = Ending::Diverged;
   diverged.message = "loss nan at step 3";
-  study.tell(*study.ask(wait), diverged);
-  const Trial second = *study.ask(wait);
+  study.tell(*study.ask().trial, diverged);
+  const Trial second = *study.ask().trial;
   study.tell(second, FakeEvaluator::done(study.candidate(second)));
   std::string line;
-  EXPECT_EQ(error_code([&] { study.ask(wait); }, &line), Exit::NoUsableTrial);
+  EXPECT_EQ(error_code([&] { study.ask(); }, &line), Exit::NoUsableTrial);
   EXPECT_THAT(line, HasSubstr("dense-nano is diverged: loss nan at step 3"));
 }
 
 TEST_F(StudyTest, ATrialStartsWhenAllBeforeTheLagAreFinal) {
   Study study = make(study_config(space, 20));
-  bool wait = false;
   std::deque<Trial> running;
   for (int i = 0; i < 2; ++i) {
-    const Trial trial = *study.ask(wait);
+    const Trial trial = *study.ask().trial;
     study.tell(trial, FakeEvaluator::done(study.candidate(trial)));
   }
-  while (std::optional<Trial> trial = study.ask(wait)) running.push_back(*trial);
-  EXPECT_TRUE(wait);
+  while (std::optional<Trial> trial = study.ask().trial) running.push_back(*trial);
+  EXPECT_TRUE(waits(study.ask()));
   ASSERT_EQ(running.size(), 4U);  // numbers 2..5; 6 needs 2
   for (const std::size_t i : {3U, 1U, 2U})
     study.tell(running[i], FakeEvaluator::done(study.candidate(running[i])));
-  EXPECT_EQ(study.ask(wait), std::nullopt);
+  EXPECT_EQ(study.ask().trial, std::nullopt);
   study.tell(running[0], FakeEvaluator::done(study.candidate(running[0])));
-  for (std::int64_t number = 6; number < 10; ++number) EXPECT_EQ(study.ask(wait)->number, number);
-  EXPECT_EQ(study.ask(wait), std::nullopt);
+  for (std::int64_t number = 6; number < 10; ++number) EXPECT_EQ(study.ask().trial->number, number);
+  EXPECT_EQ(study.ask().trial, std::nullopt);
 }
 
 TEST_F(StudyTest, TheTableDoesNotDependOnWorkersOrTime) {
@@ -108,10 +104,9 @@ TEST_F(StudyTest, TheTableDoesNotDependOnTheOrderInWhichTrialsEnd) {
     Study study = make(config);
     Rng rng(seed);
     std::vector<Trial> running;
-    bool wait = false;
     while (true) {
       std::optional<Trial> trial;
-      if (running.empty() || rng.below(2) == 0) trial = study.ask(wait);
+      if (running.empty() || rng.below(2) == 0) trial = study.ask().trial;
       if (trial) {
         running.push_back(*trial);
         continue;
@@ -133,9 +128,8 @@ TEST_F(StudyTest, TheTableDoesNotDependOnCrashes) {
   std::vector<TableRow> rows;
   for (bool complete = false; !complete;) {
     Study study = make(config);  // a new process; trials that ran are lost
-    bool wait = false;
     for (std::uint64_t steps = rng.below(8) + 1; steps > 0 && !complete; --steps) {
-      const std::optional<Trial> trial = study.ask(wait);
+      const std::optional<Trial> trial = study.ask().trial;
       if (trial && rng.below(4) > 0)
         study.tell(*trial, FakeEvaluator::done(study.candidate(*trial)));
       complete = study.complete();
@@ -147,18 +141,17 @@ TEST_F(StudyTest, TheTableDoesNotDependOnCrashes) {
 
 TEST_F(StudyTest, ALostAttemptCountsAndAStoppedOneDoesNot) {
   const StudyConfig config = study_config(space, 3);
-  bool wait = false;
-  EXPECT_EQ(make(config).ask(wait)->attempt, 1);
+  EXPECT_EQ(make(config).ask().trial->attempt, 1);
   {
     Study study = make(config);
-    const Trial trial = *study.ask(wait);
+    const Trial trial = *study.ask().trial;
     EXPECT_EQ(trial.number, 0);
     EXPECT_EQ(trial.attempt, 2);
     Outcome stopped;
     stopped.ending = Ending::Stopped;
     study.tell(trial, stopped);
   }
-  EXPECT_EQ(make(config).ask(wait)->attempt, 2);
+  EXPECT_EQ(make(config).ask().trial->attempt, 2);
 }
 
 // The population is a fifth of the trials that a study was made with, and stays.
@@ -270,17 +263,16 @@ TEST_F(StudyTest, SearchTrialsAreComparedWithTheFirstBaseline) {
   StudyConfig config = study_config(space, 2);
   config.stopper_options = {{"margin", 0.5}};
   Study study = make(config);
-  bool wait = false;
-  const Trial gate = *study.ask(wait);
+  const Trial gate = *study.ask().trial;
   const Candidate first = study.candidate(gate);
   ASSERT_TRUE(first.baseline);
   EXPECT_EQ(first.baseline->spec, gate.spec);
   const CurvePoint bad = {25, 9, 9, 1};
   EXPECT_EQ(study.why_pruned(gate, bad, 0, 100), "");  // a baseline
   study.tell(gate, FakeEvaluator::done(first));        // 3 at step 50 of 100
-  const Trial other = *study.ask(wait);
+  const Trial other = *study.ask().trial;
   study.tell(other, FakeEvaluator::done(study.candidate(other)));
-  const Trial searched = *study.ask(wait);
+  const Trial searched = *study.ask().trial;
   EXPECT_EQ(study.candidate(searched).seed, 7U);
   EXPECT_EQ(study.why_pruned(searched, bad, 20, 100),
             "validation loss 9.0000 after 25 of 100 steps; allowed: 3.5000, the baseline's at a "
@@ -294,8 +286,7 @@ TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
   Study study = make(study_config(space, 1));
   finish(study);
   study.add({study.history().find(2)->spec}, TrialRole::Rerun, 2, 1);
-  bool wait = false;
-  const Trial rerun = *study.ask(wait);
+  const Trial rerun = *study.ask().trial;
   EXPECT_EQ(study.candidate(rerun).fixed_steps, 100);
   EXPECT_EQ(study.why_pruned(rerun, {25, 99, 99, 1}, 0, 100), "");
   EXPECT_FALSE(study.candidate(rerun).max_step_ratio);
@@ -304,8 +295,7 @@ TEST_F(StudyTest, RerunsTrainTheStepsOfTheirParent) {
 // The trial is not in the memory of the process that tells how it ended.
 TEST_F(StudyTest, ATrialThatWasGivenAwayEarlierIsCountedOnceWhenItIsTold) {
   const StudyConfig config = study_config(space, 1);
-  bool wait = false;
-  const Trial trial = *serve(config).ask(wait);
+  const Trial trial = *serve(config).ask().trial;
   Study study = serve(config);
   study.tell(trial, FakeEvaluator::done(study.candidate(trial)));
   EXPECT_EQ(study.history().count(TrialState::Running), 0);
@@ -317,8 +307,7 @@ TEST_F(StudyTest, ATrialMayHaveABudgetAndARecipeOfItsOwn) {
   Study study = make(config);
   finish(study);
   study.add({study.history().find(2)->spec}, TrialRole::Rerun, 2, 1);
-  bool wait = false;
-  Trial rerun = *study.ask(wait);
+  Trial rerun = *study.ask().trial;
   rerun.budget = parse_budget("7steps");
   rerun.recipe = config.recipe;
   rerun.recipe->weight_decay = 0.5;
@@ -331,11 +320,10 @@ TEST_F(StudyTest, ATrialMayHaveABudgetAndARecipeOfItsOwn) {
 TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
   StudyConfig config = study_config(space, 2);
   config.budget = parse_budget("20s");
-  bool wait = false;
   {
     Study study = make(config);
     study.prepare(evaluator);
-    const Trial trial = *study.ask(wait);
+    const Trial trial = *study.ask().trial;
     EXPECT_EQ(study.candidate(trial).fixed_steps, 0);
     study.planned(trial, 1234, 0.75);
     study.planned(trial, 4321, 0.5);  // another measurement would give other numbers
@@ -343,7 +331,7 @@ TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
   Study study = make(config);
   study.prepare(evaluator);
   EXPECT_EQ(evaluator.timings, 1);
-  const Candidate candidate = study.candidate(*study.ask(wait));
+  const Candidate candidate = study.candidate(*study.ask().trial);
   EXPECT_EQ(candidate.fixed_steps, 1234);
   EXPECT_EQ(candidate.fixed_ratio, 0.75);
   EXPECT_DOUBLE_EQ(candidate.baseline->step_seconds, 0.01);
@@ -352,23 +340,21 @@ TEST_F(StudyTest, ABudgetInSecondsIsMeasuredOnceAndItsStepsAreKept) {
 TEST_F(StudyTest, ABudgetInWallSecondsGoesByTheBaselinesWallTime) {
   StudyConfig config = study_config(space, 2);
   config.budget = parse_budget("20s:wall");
-  bool wait = false;
   Study study = make(config);
   study.prepare(evaluator);
-  EXPECT_DOUBLE_EQ(study.candidate(*study.ask(wait)).baseline->step_seconds, 0.03);
+  EXPECT_DOUBLE_EQ(study.candidate(*study.ask().trial).baseline->step_seconds, 0.03);
 }
 
 TEST_F(StudyTest, AskedTrialsOutliveTheirProcessButASearchTakesThemForLost) {
   StudyConfig config = study_config(space, 2);
-  bool wait = false;
-  const Trial asked = *serve(config).ask(wait);
-  EXPECT_EQ(serve(config).ask(wait)->number, 1);
+  const Trial asked = *serve(config).ask().trial;
+  EXPECT_EQ(serve(config).ask().trial->number, 1);
   serve(config).tell(asked, FakeEvaluator::done(serve(config).candidate(asked)));
   EXPECT_EQ(serve(config).history().find(0)->state, TrialState::Done);
   EXPECT_EQ(serve(config).history().find(1)->state, TrialState::Running);
   Study search = make(config);
   EXPECT_EQ(search.history().find(1)->state, TrialState::Waiting);
-  const Trial again = *search.ask(wait);
+  const Trial again = *search.ask().trial;
   EXPECT_EQ(again.attempt, 2);
   Trial stale = again;
   stale.attempt = 1;

@@ -30,9 +30,8 @@ void for_mutations(int count, Check check) {
     Rng rng = Rng(3).split(preset);
     for (int i = 0; i < count; ++i) {
       const Point parent = space.sample(rng), mate = space.sample(rng);
-      Operator op = Operator::None;
-      const Point child = space.mutate(parent, mate, rng, op);
-      check(space, parent, mate, child, operator_text(op));
+      const Mutation mutation = space.mutate(parent, mate, rng);
+      check(space, parent, mate, mutation.child, operator_text(mutation.op));
     }
   }
 }
@@ -62,8 +61,7 @@ TEST(Mutate, StaysInTheSpaceAndItsBlocksComeBackFromJson) {
                         const std::string&) {
     const Spec spec = space.resolve(child);
     EXPECT_EQ(read_spec(to_json(spec), "child", test_types()), spec);
-    Point found;
-    EXPECT_TRUE(space.locate(spec, found));
+    EXPECT_TRUE(space.locate(spec));
   });
 }
 
@@ -104,9 +102,7 @@ void expect_shares(const Space& space, const Point& parent, const Point& mate,
   std::map<std::string, int> count;
   Rng rng(9);
   for (int i = 0; i < kCount; ++i) {
-    Operator op = Operator::None;
-    space.mutate(parent, mate, rng, op);
-    ++count[operator_text(op)];
+    ++count[operator_text(space.mutate(parent, mate, rng).op)];
   }
   EXPECT_EQ(count.size(), applicable.size());
   for (const std::string& op : applicable) {
@@ -144,8 +140,7 @@ TEST(Mutate, TouchesOnlyKnobsOfTypesThatArePresent) {
   std::set<std::string> touched;
   Rng rng(4);
   for (int i = 0; i < 500; ++i) {
-    Operator op = Operator::None;
-    const Point child = space.mutate(parent, {}, rng, op);
+    const Point child = space.mutate(parent, {}, rng).child;
     for (const std::size_t s : changed_slots(parent, child))
       touched.insert(space.knobs()[space.slots()[s].knob].name);
   }
@@ -170,8 +165,7 @@ TEST(Mutate, PerSublayerKnobsMoveWithTheirSubLayer) {
   };
   Rng rng(6);
   for (int i = 0; i < 1000; ++i) {
-    Operator op = Operator::None;
-    const Point child = space.mutate(parent, {}, rng, op);
+    const auto [child, op] = space.mutate(parent, {}, rng);
     if (op != Operator::Move && op != Operator::Swap) continue;
     EXPECT_EQ(sorted(space.resolve(child)), sorted(space.resolve(parent)));
   }
@@ -183,8 +177,7 @@ TEST(Mutate, ReachesEveryBlockFromAnyOther) {
   std::set<std::string> seen;
   Point point = space.sample(rng);
   for (int i = 0; i < 40'000; ++i) {
-    Operator op = Operator::None;
-    point = space.mutate(point, {}, rng, op);
+    point = space.mutate(point, {}, rng).child;
     seen.insert(spec_hash(space.resolve(point)));
   }
   EXPECT_EQ(static_cast<double>(seen.size()), space.size().distinct);
@@ -194,9 +187,9 @@ TEST(Mutate, IsAPureFunctionOfItsArguments) {
   for_mutations(50, [](const Space& space, const Point& parent, const Point& mate, const Point&,
                        const std::string&) {
     Rng a(5), b(5);
-    Operator first = Operator::None, second = Operator::None;
-    EXPECT_EQ(space.mutate(parent, mate, a, first), space.mutate(parent, mate, b, second));
-    EXPECT_EQ(first, second);
+    const Mutation first = space.mutate(parent, mate, a), second = space.mutate(parent, mate, b);
+    EXPECT_EQ(first.child, second.child);
+    EXPECT_EQ(first.op, second.op);
   });
 }
 
@@ -209,8 +202,7 @@ TEST(Mutate, RefusesASpaceOfOneBlock) {
                   {"fixed", {{"type", "ffn"}, {"d_ffn", 8}, {"activation", "relu"}}}});
   EXPECT_EQ(space.size().distinct, 1);
   Rng rng(1);
-  Operator op = Operator::None;
-  EXPECT_EQ(error_of([&] { space.mutate({0}, {}, rng, op); }),
+  EXPECT_EQ(error_of([&] { space.mutate({0}, {}, rng); }),
             "one: the space holds one block only; nothing can be mutated");
 }
 

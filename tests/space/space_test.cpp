@@ -72,30 +72,29 @@ TEST(Space, PointsAndSpecsMapOntoEachOther) {
   const Space space = read_space(small_space());
   for (const Point& point : every_point(space)) {
     const Spec spec = space.resolve(point);
-    Point found;
-    ASSERT_TRUE(space.locate(spec, found));
-    EXPECT_EQ(space.resolve(found), spec);
+    const std::optional<Point> found = space.locate(spec);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(space.resolve(*found), spec);
   }
 }
 
 TEST(Space, LocatesOnlyItsOwn) {
   const Space space = load_space("brainformer-nano", test_types());
-  Point point;
-  EXPECT_TRUE(space.locate(baseline("brainformer-1-nano", test_types()), point));
-  EXPECT_EQ(space.resolve(point), baseline("brainformer-1-nano", test_types()));
-  EXPECT_TRUE(space.locate(baseline("brainformer-2-nano", test_types()), point));
-  EXPECT_FALSE(space.locate(baseline("glam-nano", test_types()), point));  // two activations
-  EXPECT_FALSE(space.locate(baseline("brainformer-1-micro", test_types()), point));
+  const Spec first = baseline("brainformer-1-nano", test_types());
+  ASSERT_TRUE(space.locate(first));
+  EXPECT_EQ(space.resolve(*space.locate(first)), first);
+  EXPECT_TRUE(space.locate(baseline("brainformer-2-nano", test_types())));
+  EXPECT_FALSE(space.locate(baseline("glam-nano", test_types())));  // two activations
+  EXPECT_FALSE(space.locate(baseline("brainformer-1-micro", test_types())));
   Spec deeper = baseline("brainformer-1-nano", test_types());
   deeper.stacks = 2;
-  EXPECT_FALSE(space.locate(deeper, point));
+  EXPECT_FALSE(space.locate(deeper));
 }
 
 TEST(Space, ThePapersBlocksAreInThePapersSpace) {
   const Space space = load_space("brainformer-100m-32e", test_types());
-  Point point;
-  EXPECT_TRUE(space.locate(baseline("brainformer-1-100m-32e", test_types()), point));
-  EXPECT_TRUE(space.locate(baseline("brainformer-2-100m-32e", test_types()), point));
+  EXPECT_TRUE(space.locate(baseline("brainformer-1-100m-32e", test_types())));
+  EXPECT_TRUE(space.locate(baseline("brainformer-2-100m-32e", test_types())));
 }
 
 TEST(Space, SamplesEveryPointEquallyOften) {

@@ -2,6 +2,8 @@
 
 #include <SQLiteCpp/Backup.h>
 #include <SQLiteCpp/Transaction.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -118,6 +120,29 @@ void moebius_block(sqlite3_context* context, int, sqlite3_value** values) {
   sqlite3_result_text(context, block.data(), static_cast<int>(block.size()), SQLITE_TRANSIENT);
 }
 
+// The release that wrote schema 1 locks DB.owner-STUDY while it runs a study. It would go on with
+// statements that the migrated tables do not take.
+void refuse_running_older_release(const std::string& path) {
+  const std::filesystem::path database(path);
+  const std::string prefix = database.filename().string() + ".owner-";
+  const std::filesystem::path folder = database.parent_path();
+  std::error_code ignored;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(folder.empty() ? "." : folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    const int file = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) continue;
+    const bool running = flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(file);
+    if (running)
+      throw Error(Exit::NotOwner,
+                  fmt::format("{}: an older moebius is running study '{}' in it; stop that one, or "
+                              "wait for its end",
+                              printable(path), printable(name.substr(prefix.size()))));
+  }
+}
+
 // Takes an older or empty database to the current version, in one transaction.
 void migrate(Connection& database) {
   const auto run = [&](const char* script) {
@@ -200,6 +225,7 @@ std::unique_ptr<Connection> connect(const std::string& path, OpenMode mode) {
   if (!writes) database->exec("PRAGMA query_only = ON");
   const int version = version_of(*database, path);
   if (version == kVersion || writes) {
+    if (version == 1) refuse_running_older_release(path);
     if (version != kVersion) migrate(*database);
     if (writes) make_durable(*database, path);
     return database;

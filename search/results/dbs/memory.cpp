@@ -138,7 +138,7 @@ class MemoryDb : public ResultsDb {
     return found == notes.end() ? Json() : found->second;
   }
 
-  QueryResult query(const std::string&, const std::vector<Json>&, std::int64_t) override {
+  QueryResult query(const std::string&, const std::vector<Json>&, const QueryLimits&) override {
     bad_input("--db", "the memory database speaks no SQL", "sqlite", "memory:");
   }
 

@@ -13,7 +13,6 @@ namespace moebius::sqlite {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr auto kQueryTime = std::chrono::seconds(5);
 constexpr const char* kAllowed = "one SELECT over the tables and views of the schema";
 
 int authorize(void*, int action, const char*, const char* detail, const char*, const char*) {
@@ -83,14 +82,14 @@ void refuse_second_statement(sqlite3* handle, const std::string& sql) {
 }  // namespace
 
 QueryResult run_query(const std::string& path, const std::string& sql,
-                      const std::vector<Json>& bound, std::int64_t max_rows) {
+                      const std::vector<Json>& bound, const QueryLimits& limits) {
   const auto database = connect(path, OpenMode::ReadOnly);
   sqlite3* handle = database->getHandle();
   if (sql.find('\0') != std::string::npos) bad_input("--sql", "contains a NUL byte");
   set_limits(handle);
   sqlite3_set_authorizer(handle, authorize, nullptr);
-  Clock::time_point deadline = Clock::now() + kQueryTime;
-  sqlite3_progress_handler(handle, 1000, too_late, &deadline);
+  Clock::time_point deadline = Clock::now() + std::chrono::seconds(limits.seconds);
+  if (limits.seconds > 0) sqlite3_progress_handler(handle, 1000, too_late, &deadline);
   try {
     refuse_second_statement(handle, sql);
     SQLite::Statement statement(*database, sql);
@@ -102,7 +101,7 @@ QueryResult run_query(const std::string& path, const std::string& sql,
     QueryResult result;
     for (int i = 0; i < statement.getColumnCount(); ++i)
       result.columns.emplace_back(statement.getColumnName(i));
-    while (static_cast<std::int64_t>(result.rows.size()) < max_rows && statement.executeStep()) {
+    while (static_cast<std::int64_t>(result.rows.size()) < limits.rows && statement.executeStep()) {
       std::vector<Json>& row = result.rows.emplace_back();
       for (int i = 0; i < statement.getColumnCount(); ++i)
         row.push_back(column_value(statement.getColumn(i)));
@@ -111,7 +110,7 @@ QueryResult run_query(const std::string& path, const std::string& sql,
   } catch (const SQLite::Exception& error) {
     const int code = error.getErrorCode() & 0xFF;
     if (code == SQLITE_INTERRUPT)
-      bad_input("--sql", fmt::format("stopped after {} s", kQueryTime.count()));
+      bad_input("--sql", fmt::format("stopped after {} s", limits.seconds));
     const bool users = code == SQLITE_ERROR || code == SQLITE_AUTH || code == SQLITE_TOOBIG ||
                        code == SQLITE_NOMEM || code == SQLITE_MISMATCH || code == SQLITE_RANGE;
     if (users) bad_input("--sql", error.what(), kAllowed);

@@ -191,6 +191,13 @@ bool insert_trial(Connection& database, std::int64_t study, const Trial& trial) 
   trial.budget ? insert.push(to_string(*trial.budget)) : insert.push_null();
   trial.recipe ? insert.push(to_json(*trial.recipe)) : insert.push_null();
   insert.exec();
+  if (trial.state == TrialState::Running)
+    Bound(database,
+          fmt::format("UPDATE trial SET state = 'running', attempt = ?, owner = ?, started = {}"
+                      " WHERE study = ? AND number = ?",
+                      kNow),
+          trial.attempt, trial.owner, study, trial.number)
+        .exec();
   insert_sublayers(database, {study, trial.number}, trial.spec);
   show_fields(database, trial.spec);
   return true;
@@ -276,11 +283,17 @@ std::vector<CurvePoint> read_curve(Connection& database, const TrialKey& key) {
 StudyCounts read_counts(Connection& database, std::int64_t study) {
   const SQLite::Transaction snapshot(database);
   StudyCounts counts;
-  Bound rows(database,
-             "SELECT role, state, count(*) FROM trial WHERE study = ? GROUP BY role, state", study);
-  while (rows.executeStep())
-    counts.trials[{parse_role(rows.getColumn(0).getString()),
-                   parse_state(rows.getColumn(1).getString())}] = rows.getColumn(2).getInt64();
+  // A third of the time of one GROUP BY: each is a count over one range of the index.
+  for (const TrialRole role : trial_roles())
+    for (const TrialState state : trial_states()) {
+      Bound row(database,
+                "SELECT count(*) FROM trial INDEXED BY trial_by_state"
+                " WHERE study = ? AND role = ? AND state = ?",
+                study, role_text(role), state_text(state));
+      row.executeStep();
+      if (const std::int64_t count = row.getColumn(0).getInt64(); count > 0)
+        counts.trials[{role, state}] = count;
+    }
   Bound open(database,
              "SELECT number FROM trial INDEXED BY open_trial"
              " WHERE study = ? AND state IN ('waiting', 'running')",

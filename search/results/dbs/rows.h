@@ -60,6 +60,7 @@ void insert_measurement(Connection& database, const TrialKey& trial, std::int64_
 void put_curve(Connection& database, const TrialKey& trial, std::int64_t attempt,
                const std::vector<CurvePoint>& points);
 StudyRow study_row(Bound& row);  // of kStudyColumns
+inline constexpr const char* kNow = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
 inline constexpr const char* kStudyColumns =
     "id, name, files, space, recipe, options, seed, lag, provenance, redrawn, created";
 // A trial with what it measured, without its curve.

@@ -10,13 +10,12 @@
 #include "search/results/dbs/owner_lock.h"
 #include "search/results/dbs/query.h"
 #include "search/results/dbs/rows.h"
+#include "search/results/store.h"
 
 namespace moebius {
 namespace {
 
 using sqlite::Bound;
-
-constexpr const char* kNow = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
 
 class SqliteDb : public ResultsDb {
  public:
@@ -33,6 +32,7 @@ class SqliteDb : public ResultsDb {
     if (const std::string wrong = why_bad_name(settings.name); !wrong.empty())
       bad_input("--study", wrong, "", printable(settings.name));
     if (own) take_ownership(settings.name);
+    const std::int64_t inode = own ? file_inode(path_) : 0;
     return write([&] {
       Bound(database(),
             "INSERT INTO study (name, files, space, recipe, options, seed, lag, provenance)"
@@ -42,6 +42,11 @@ class SqliteDb : public ResultsDb {
           .exec();
       const StudyRow row = study_named(settings.name).value();
       check_same_settings(row.settings, settings);
+      if (own)
+        Bound(database(),
+              "INSERT INTO note (study, key, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+              row.id, std::string(kInodeNote), Json(inode))
+            .exec();
       return row;
     });
   }
@@ -90,7 +95,7 @@ class SqliteDb : public ResultsDb {
       Bound(database(),
             fmt::format("UPDATE trial SET state = 'running', attempt = ?, resumable = 0, owner = ?,"
                         " started = {} WHERE study = ? AND number = ?",
-                        kNow),
+                        sqlite::kNow),
             next, owner, trial.study, trial.number)
           .exec();
       return next;
@@ -190,9 +195,9 @@ class SqliteDb : public ResultsDb {
   }
 
   QueryResult query(const std::string& sql, const std::vector<Json>& bound,
-                    std::int64_t max_rows) override {
+                    const QueryLimits& limits) override {
     if (!exists()) bad_input("--db", "no such file", "", printable(path_));
-    return guarded([&] { return sqlite::run_query(path_, sql, bound, max_rows); });
+    return guarded([&] { return sqlite::run_query(path_, sql, bound, limits); });
   }
 
   std::string describe() const override { return sqlite::describe(); }
@@ -345,7 +350,7 @@ class SqliteDb : public ResultsDb {
     Bound(database(),
           fmt::format("UPDATE trial SET state = ?, resumable = 0, ended = {}"
                       " WHERE study = ? AND number = ?",
-                      kNow),
+                      sqlite::kNow),
           state_text(final_state(outcome.ending)), trial.study, trial.number)
         .exec();
     sqlite::insert_measurement(database(), trial, attempt, outcome);
