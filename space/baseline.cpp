@@ -155,18 +155,15 @@ std::vector<std::string> fixed_blocks() {
   return names;
 }
 
-bool split_baseline(const std::string& name, std::string& block, std::string& scale_name) {
+std::optional<BaselineName> split_baseline(const std::string& name) {
   const std::vector<std::string> known = baseline_blocks();
   for (const Scale& row : scales()) {
     const std::string suffix = "-" + row.name;
     if (!name.ends_with(suffix)) continue;
     const std::string stem = name.substr(0, name.size() - suffix.size());
-    if (std::find(known.begin(), known.end(), stem) == known.end()) continue;
-    block = stem;
-    scale_name = row.name;
-    return true;
+    if (std::find(known.begin(), known.end(), stem) != known.end()) return {{stem, row.name}};
   }
-  return false;
+  return {};
 }
 
 Spec read_block(const Json& document, const std::string& file, const Scale& scale,
@@ -184,8 +181,8 @@ Spec baseline(const std::string& block, const Scale& scale, const LayerTypes& ty
 }
 
 Spec baseline(const std::string& name, const LayerTypes& types) {
-  std::string block, scale_name;
-  if (split_baseline(name, block, scale_name)) return baseline(block, scale(scale_name), types);
+  if (const auto parts = split_baseline(name))
+    return baseline(parts->block, scale(parts->scale), types);
   const std::vector<std::string> fixed = fixed_blocks();
   if (std::find(fixed.begin(), fixed.end(), name) != fixed.end())
     return read_spec(document_of(name), path_of(name), types);

@@ -56,6 +56,26 @@ void each_field(Spec& spec, const LayerTypes& types, const Visit& visit) {
       visit(field, sublayer.fields.at(field.name));
 }
 
+struct HeadFactors {
+  double heads = 1, width = 1;
+};
+
+HeadFactors head_factors(const Scale& from, const Scale& to, HeadRule rule) {
+  const double ratio = static_cast<double>(to.d_model) / static_cast<double>(from.d_model);
+  const double rows = static_cast<double>(to.head_dim) / static_cast<double>(from.head_dim);
+  switch (rule) {
+    case HeadRule::Row:
+      return to.head_dim == from.head_dim ? HeadFactors{} : HeadFactors{ratio / rows, rows};
+    case HeadRule::ScaleHeads:
+      return {ratio, 1};
+    case HeadRule::ScaleHeadDim:
+      return {1, ratio};
+    case HeadRule::Keep:
+      break;
+  }
+  return {};
+}
+
 Spec with_hidden_widths(Spec spec, const LayerTypes& types, double factor, std::int64_t step) {
   each_field(spec, types, [&](const Field& field, Value& value) {
     if (field.iso_flops) multiply(value, factor, step);
@@ -127,6 +147,7 @@ Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, const Lay
                  HeadRule rule) {
   constexpr std::int64_t kStep = 16;
   const double ratio = static_cast<double>(to.d_model) / static_cast<double>(from.d_model);
+  const auto [heads, head_width] = head_factors(from, to, rule);
   Spec result = spec;
   result.d_model = rounded_width(ratio * static_cast<double>(spec.d_model), kStep);
   result.stacks = stacks_at(to, spec.sublayers.size(), "block");
@@ -138,10 +159,10 @@ Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, const Lay
         multiply(value, ratio, kStep);
         break;
       case Scaling::Heads:
-        if (rule == HeadRule::ScaleHeads) multiply(value, ratio, 1);
+        multiply(value, heads, 1);
         break;
       case Scaling::HeadWidth:
-        if (rule == HeadRule::ScaleHeadDim) multiply(value, ratio, 1);
+        multiply(value, head_width, 1);
         break;
       case Scaling::Experts:
         value = to.experts;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,11 @@ std::vector<std::string> fixed_blocks();     // of one size, without a scale: "d
 // A block document of either kind: "moebius.baseline/1" resolved at `scale`, or "moebius.block/1".
 Spec read_block(const Json& document, const std::string& file, const Scale& scale,
                 const LayerTypes& types);
-// Splits "brainformer-1-100m-32e" into block and scale; false when it is not such a name.
-bool split_baseline(const std::string& name, std::string& block, std::string& scale_name);
+// "brainformer-1-100m-32e": the block brainformer-1 at the scale 100m-32e.
+struct BaselineName {
+  std::string block, scale;
+};
+std::optional<BaselineName> split_baseline(const std::string& name);  // none: not such a name
 
 // `width` as a whole multiple of `step`, at least one.
 std::int64_t rounded_width(double width, std::int64_t step);
@@ -51,11 +55,16 @@ std::int64_t stacks_at(const Scale& scale, std::size_t block_length, const std::
 Spec iso_flops(const Spec& spec, double target_active_flops, const LayerTypes& types,
                const TokenShape& shape);
 
-enum class HeadRule { Keep, ScaleHeads, ScaleHeadDim };
+// What happens to the number of heads H and their width K.
+// Row: where the rows have the same K, both stay, as in the paper (1.7: 29.5B and 157.2B for
+// Brainformer-1); where they differ, K goes with the rows' and H so that H K grows as D does: a
+// block of nano keeps its share of attention, with heads as wide as those of its new neighbours.
+// Keep: both stay. ScaleHeads: H grows as D. ScaleHeadDim: K grows as D.
+enum class HeadRule { Row, Keep, ScaleHeads, ScaleHeadDim };
 // A searched block at another scale: D and fields that scale as widths times the ratio of table
 // widths, integers rounded to 16; E from the table; stacks = total sub-layers / block length; heads
-// and K by `rule` (paper 1.7: Keep gives 29.5B and 157.2B for Brainformer-1).
+// and K by `rule`.
 Spec scale_block(const Spec& spec, const Scale& from, const Scale& to, const LayerTypes& types,
-                 HeadRule rule = HeadRule::Keep);
+                 HeadRule rule = HeadRule::Row);
 
 }  // namespace moebius

@@ -225,11 +225,10 @@ class SpaceReader {
     baselines.push_back(name);
 
     const std::vector<std::string> blocks = baseline_blocks(), fixed = fixed_blocks();
-    std::string block, row;
     if (std::find(blocks.begin(), blocks.end(), name) != blocks.end()) {
       if (space_.scale_.empty() && !root_.has("scale"))
         at.problem("a block name needs the key /scale");
-    } else if (!split_baseline(name, block, row) &&
+    } else if (!split_baseline(name) &&
                std::find(fixed.begin(), fixed.end(), name) == fixed.end() && !is_file_name(name)) {
       at.problem(unknown_name("unknown block", name, blocks),
                  join(blocks, ", ") + ", or a .json file", describe(at.value()));

@@ -29,28 +29,12 @@ void print_result(const Json& result, bool json) {
                                                   : value.dump()));
 }
 
-// What a step would take at the limits of the machine: products at the peak of their precision,
-// then everything that has to pass through memory once at its bandwidth.
-struct Roofline {
-  double flops = 0, bytes = 0;  // per second
-
-  // `state`: bytes that the optimizer keeps, which are read and written.
-  double seconds(const Cost& cost, std::int64_t state) const {
-    const double optimizer = cost.update_bytes + 2 * static_cast<double>(state);
-    return cost.step_flops / flops + (optimizer + cost.pass_bytes) / bytes;
-  }
-};
-
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   return builtin_catalog().backends.get(LearnerOptions{}.backend).make(options);
 }
 
 Dtype operand_of(const std::string& precision) {
   return make_backend({.precision = precision})->operand();
-}
-
-Roofline measure(Dtype operand, int threads) {
-  return {peak_flops(operand, threads), memory_bandwidth(threads)};
 }
 
 struct RooflineOptions {
@@ -181,9 +165,9 @@ int run_step(const StepOptions& options) {
   if (const std::int64_t rows = rows_per_expert(learner.memory().products); rows > 0)
     result.update({{"rows_per_expert", rows}, {"dropped", dropped}});
   if (options.roofline) {
-    const Roofline limit = measure(operand_of(recipe.precision), threads);
-    result["roofline_step_s"] = limit.seconds(gate, learner.memory().optimizer);
-    result["roofline_share"] = limit.seconds(gate, learner.memory().optimizer) / step;
+    const Roofline limit = measure_roofline(operand_of(recipe.precision), threads);
+    result["roofline_step_s"] = limit.step_seconds(gate, learner.memory().optimizer);
+    result["roofline_share"] = limit.step_seconds(gate, learner.memory().optimizer) / step;
     result["peak_gflops"] = limit.flops * 1e-9;
     result["triad_gbs"] = limit.bytes * 1e-9;
   }

@@ -175,12 +175,11 @@ void describe_study(Args& args, Fields& given, const std::vector<std::string>& w
 
 Block load_block(const std::string& name_or_file) {
   Block block;
-  std::string base, scale_name;
-  const bool scaled = split_baseline(name_or_file, base, scale_name);
+  const auto scaled = split_baseline(name_or_file);
   if (scaled || !std::filesystem::exists(name_or_file)) {
     block.name = name_or_file;
     block.spec = baseline(name_or_file, layer_types());
-    if (scaled) block.scale = scale(scale_name);
+    if (scaled) block.scale = scale(scaled->scale);
     if (scaled) block.recipe = default_recipe(*block.scale);
     return block;
   }

@@ -61,35 +61,43 @@ Spec baseline_at(const Space& space, const std::string& name, const Scale& from,
       return read_block(document, name, to, types);
     return scale_block(space_baseline(space, name, types), from, to, types, rule);
   }
-  std::string block, row;
-  if (!split_baseline(name, block, row)) block = name;
-  return baseline(block, to, types);
+  const auto parts = split_baseline(name);
+  return baseline(parts ? parts->block : name, to, types);
+}
+
+// Active FLOPs per token at the sequence length of the row.
+double flops_at(const Spec& spec, const Scale& row, const LayerTypes& types) {
+  return active_flops(spec, types, {.batch = 1, .seq = row.seq});
+}
+
+// Of the space's first baseline; NaN without one.
+struct FlopsToMatch {
+  double here = std::nan(""), there = std::nan("");
+};
+
+FlopsToMatch flops_to_match(const Space& space, const Scale& from, const Scale& to, HeadRule rule,
+                            const LayerTypes& types) {
+  if (space.baselines().empty()) return {};
+  const std::string& name = space.baselines().front();
+  return {flops_at(space_baseline(space, name, types), from, types),
+          flops_at(baseline_at(space, name, from, to, rule, types), to, types)};
 }
 
 std::string baseline_name(const std::string& name, const Scale& to) {
-  std::string block, row;
-  if (!split_baseline(name, block, row)) block = std::filesystem::path(name).stem().string();
+  const auto parts = split_baseline(name);
+  const std::string block = parts ? parts->block : std::filesystem::path(name).stem().string();
   return block + "-" + to.name;
 }
 
 }  // namespace
 
-double flop_rate(const History& history) {
-  double flops = 0, seconds = 0;
-  for (const Trial& trial : history.trials()) {
-    if (!trial.outcome) continue;
-    const Measurement& measured = trial.outcome->measurement;
-    if (!(measured.flops > 0 && measured.cpu_seconds > 0)) continue;
-    flops += measured.flops;
-    seconds += measured.cpu_seconds;
-  }
-  return seconds > 0 ? flops / seconds : std::nan("");
-}
-
 std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& space,
                                        const Catalog& catalog, const ScaleRequest& request) {
   const LayerTypes& types = catalog.types;
   const Scale from = scale(space.scale()), to = scale(request.to);
+  const FlopsToMatch first = flops_to_match(space, from, to, request.rule, types);
+  if (request.match_flops && std::isnan(first.here))
+    bad_input("--match", "the space has no baseline whose active FLOPs could be matched");
   std::vector<ScaledBlock> result;
   for (const BlockResult& block : finalists(history, request.top)) {
     ScaledBlock& scaled = result.emplace_back();
@@ -97,7 +105,12 @@ std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& spac
     scaled.name = fmt::format("t{}-{}", block.number, to.name);
     scaled.proxy_loss = block.loss.mean;
     scaled.seeds = block.loss.n;
-    scaled.spec = scale_block(history.find(block.number)->spec, from, to, types, request.rule);
+    const Spec& proxy = history.find(block.number)->spec;
+    scaled.spec = scale_block(proxy, from, to, types, request.rule);
+    scaled.proxy_flops_ratio = flops_at(proxy, from, types) / first.here;
+    if (request.match_flops)
+      scaled.spec = iso_flops(scaled.spec, scaled.proxy_flops_ratio * first.there, types,
+                              {.batch = 1, .seq = to.seq});
   }
   for (const std::string& name :
        request.baselines ? space.baselines() : std::vector<std::string>()) {
@@ -105,20 +118,22 @@ std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& spac
     scaled.name = baseline_name(name, to);
     scaled.proxy_loss = std::nan("");
     scaled.spec = baseline_at(space, name, from, to, request.rule, types);
-    const std::string trained = spec_hash(space_baseline(space, name, types));
-    const Summary loss = block_result(history.of_block(trained)).loss;
+    const Spec proxy = space_baseline(space, name, types);
+    scaled.proxy_flops_ratio = flops_at(proxy, from, types) / first.here;
+    const Summary loss = block_result(history.of_block(spec_hash(proxy))).loss;
     scaled.proxy_loss = loss.mean;
     scaled.seeds = loss.n;
   }
-  const double rate = flop_rate(history);
   const std::int64_t vocab = request.vocab > 0 ? request.vocab : to.vocab;
   const Recipe recipe = common_recipe(result, request.recipe, to, types);
   for (ScaledBlock& scaled : result) {
     scaled.recipe = recipe;
     scaled.cost = cost(scaled.spec, types, scaled.recipe, vocab);
-    scaled.peak_bytes =
-        Learner::plan(scaled.spec, scaled.recipe, vocab, {request.backend, {}, 0}, catalog).total();
-    scaled.step_seconds = scaled.cost.step_flops / rate;
+    scaled.flops_ratio = flops_at(scaled.spec, to, types) / first.there;
+    const MemoryPlan plan =
+        Learner::plan(scaled.spec, scaled.recipe, vocab, {request.backend, {}, 0}, catalog);
+    scaled.peak_bytes = plan.total();
+    scaled.optimizer_bytes = plan.optimizer;
   }
   return result;
 }

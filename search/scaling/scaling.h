@@ -13,7 +13,10 @@ namespace moebius {
 struct ScaleRequest {
   std::string to;        // row of the scale table
   std::int64_t top = 5;  // finalists: the search blocks with the lowest mean loss over all seeds
-  HeadRule rule = HeadRule::Keep;
+  HeadRule rule = HeadRule::Row;
+  // A block keeps its active FLOPs per token over those of the first baseline: hidden widths are
+  // solved for it. Without, widths grow as the table's do.
+  bool match_flops = false;
   bool baselines = true;   // the space's, at the target's size, for comparison
   Recipe recipe;           // of the study; batch and seq are taken from the target row
   std::int64_t vocab = 0;  // 0 = the target row's V
@@ -29,15 +32,15 @@ struct ScaledBlock {
   Spec spec;
   Recipe recipe;  // the same for all
   Cost cost;
-  std::int64_t peak_bytes = 0;  // one replica, from a dry run
-  double step_seconds = 0;      // step FLOPs / the FLOP rate of the study's trials; NaN unmeasured
+  // Active FLOPs per token over those of the first baseline: here, and at proxy size. NaN without.
+  double flops_ratio = 0, proxy_flops_ratio = 0;
+  std::int64_t peak_bytes = 0;       // one replica, from a dry run
+  std::int64_t optimizer_bytes = 0;  // of them, what the optimizer keeps
 };
 
-// Error(BadInput) when fewer than `top` blocks have a loss, or a block is illegal at that size.
+// Error(BadInput) when fewer than `top` blocks have a loss, a block is illegal at that size, or
+// match_flops has nothing to match or no width that does.
 std::vector<ScaledBlock> scaled_blocks(const History& history, const Space& space,
                                        const Catalog& catalog, const ScaleRequest& request);
-
-// FLOPs per CPU second over the trials of a study; NaN when none measured both.
-double flop_rate(const History& history);
 
 }  // namespace moebius

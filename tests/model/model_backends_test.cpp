@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(BackEnds, WholeModel, ::testing::ValuesIn(cases()),
 
 // bf16 keeps eight bits of what is multiplied: directions and sizes stay, digits do not.
 TEST(Bf16, GradientsPointTheSameWay) {
-  for (const char* block : {"dense-nano", "llama-nano", "primer-ez-nano"}) {
+  for (const char* block : {"dense-nano", "gpt-nano", "llama-nano", "primer-ez-nano"}) {
     SCOPED_TRACE(block);
     LearnerOptions fast = options("bf16");
     fast.backend = "cpu";

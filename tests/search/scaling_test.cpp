@@ -58,8 +58,25 @@ TEST(Scaling, FinalistsAreChosenByTheMeanOverTheirSeeds) {
     EXPECT_EQ(block.recipe.seq, mini.seq);
     EXPECT_EQ(block.recipe.batch % block.recipe.micro_batch, 0);
     EXPECT_GT(block.peak_bytes, 4 * block.cost.parameters);
-    EXPECT_DOUBLE_EQ(block.step_seconds, block.cost.step_flops / 2.5e9);
+    EXPECT_GT(block.optimizer_bytes, 0);
   }
+  EXPECT_DOUBLE_EQ(blocks[2].flops_ratio, 1);  // the first baseline
+  EXPECT_DOUBLE_EQ(blocks[2].proxy_flops_ratio, 1);
+}
+
+TEST(Scaling, AMatchedBlockKeepsTheCostAtWhichItWon) {
+  const Space space = small_space();
+  ScaleRequest request;
+  request.to = "1b-64e";
+  request.top = 3;
+  request.backend = "reference";
+  request.recipe = space.recipe();
+  request.match_flops = true;
+  const auto blocks = scaled_blocks(some_history(space), space, builtin_catalog(), request);
+  ASSERT_EQ(blocks.size(), 5U);
+  for (const ScaledBlock& block : blocks)
+    if (block.trial >= 0)
+      EXPECT_NEAR(block.flops_ratio / block.proxy_flops_ratio, 1, 0.02) << block.name;
 }
 
 // Routing groups that span the batch forbid micro-batches; a dense block would take small ones.

@@ -121,7 +121,7 @@ const BadCase kCases[] = {
      "got: sublayer"},
     {"UnknownBaseline", R"({"baseline":["glam","glma"]})",
      "s.json:/baseline/1: unknown block; did you mean 'glam'?; allowed: brainformer-1, "
-     "brainformer-2, dense, glam, glam-dropless, glam-ec, llama, primer-ez, switch, "
+     "brainformer-2, dense, glam, glam-dropless, glam-ec, gpt, llama, primer-ez, switch, "
      "switch-dropless, or a .json file; got: string \"glma\""},
     {"DuplicateBaseline", R"({"baseline":["glam","glam"]})",
      "s.json:/baseline/1: duplicate baseline; got: string \"glam\""},

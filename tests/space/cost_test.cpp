@@ -71,8 +71,8 @@ TEST(Cost, DoesNotDependOnMicroBatching) {
   EXPECT_DOUBLE_EQ(a.exchange_bytes, b.exchange_bytes);
 }
 
-TEST(Cost, DenseMicroHasAbout830kParameters) {
-  const Spec spec = baseline("dense-micro", test_types());
+TEST(Cost, GptMicroHasAbout830kParameters) {
+  const Spec spec = baseline("gpt-micro", test_types());
   EXPECT_EQ(notation(spec, test_types()), "af x4");
   EXPECT_EQ(spec.d_model, 128);
   EXPECT_EQ(integer(spec.sublayers[1].fields, "d_ffn"), 512);

@@ -57,10 +57,12 @@ TEST(Baseline, BrainformersHaveThePublishedParameters) {
 }
 
 TEST(Baseline, DenseRowsHaveThePublishedParameters) {
-  // Dense rows of GLaM are counted gated; ours is the plain GPT block: 12 d^2 a layer.
-  EXPECT_NEAR(billions(baseline("dense-100m-32e", test_types())), 12 * 12 * 768.0 * 768 / 1e9,
+  // Gated, 16 d^2 a layer: 1.61B and 8.59B where Table 2 prints 1.7B and 8.7B with the rest.
+  EXPECT_NEAR(billions(baseline("dense-100m-32e", test_types())), 12 * 16 * 768.0 * 768 / 1e9,
               1e-9);
-  EXPECT_NEAR(billions(baseline("dense-8b-64e", test_types())), 32 * 12 * 4096.0 * 4096 / 1e9,
+  EXPECT_NEAR(billions(baseline("dense-1b-64e", test_types())), 24 * 16 * 2048.0 * 2048 / 1e9,
+              1e-9);
+  EXPECT_NEAR(billions(baseline("dense-8b-64e", test_types())), 32 * 16 * 4096.0 * 4096 / 1e9,
               1e-9);
 }
 
@@ -83,10 +85,10 @@ TEST(Baseline, EveryBlockIsLegalAtEveryScale) {
       EXPECT_EQ(why_illegal(spec, test_types(), TokenShape{.batch = row.batch, .seq = row.seq}), "")
           << block << " at " << row.name;
       EXPECT_EQ(spec.depth(), row.sublayers);
-      std::string found, scale_name;
-      EXPECT_TRUE(split_baseline(block + "-" + row.name, found, scale_name));
-      EXPECT_EQ(found, block);
-      EXPECT_EQ(scale_name, row.name);
+      const auto parts = split_baseline(block + "-" + row.name);
+      ASSERT_TRUE(parts);
+      EXPECT_EQ(parts->block, block);
+      EXPECT_EQ(parts->scale, row.name);
     }
 }
 
@@ -106,7 +108,7 @@ TEST(Baseline, Brainformer1SitsAtGlamsActiveSizeWhereNoneIsPublished) {
 TEST(Baseline, ShipsTheNamesScriptsRelyOn) {
   const std::vector<std::string> expected = {
       "brainformer-1", "brainformer-2", "dense",     "glam",   "glam-dropless",
-      "glam-ec",       "llama",         "primer-ez", "switch", "switch-dropless"};
+      "glam-ec",       "gpt",           "llama",     "primer-ez", "switch", "switch-dropless"};
   EXPECT_EQ(baseline_blocks(), expected);
   EXPECT_EQ(fixed_blocks(), (std::vector<std::string>{"dense-110m", "moe-444m"}));
 }
@@ -148,9 +150,28 @@ TEST(ScaleBlock, HeadsFollowTheRule) {
     const Fields& fields = spec.sublayers[0].fields;
     return std::pair(integer(fields, "heads"), integer(fields, "head_dim"));
   };
+  EXPECT_EQ(attention(HeadRule::Row), std::pair(std::int64_t{20}, std::int64_t{64}));
   EXPECT_EQ(attention(HeadRule::Keep), std::pair(std::int64_t{20}, std::int64_t{64}));
   EXPECT_EQ(attention(HeadRule::ScaleHeads), std::pair(std::int64_t{40}, std::int64_t{64}));
   EXPECT_EQ(attention(HeadRule::ScaleHeadDim), std::pair(std::int64_t{20}, std::int64_t{128}));
+}
+
+// Heads of nano are 16 wide: at other sizes they are as wide as the row's, and H K grows as D does.
+TEST(ScaleBlock, HeadsOfNanoBecomeThoseOfTheRow) {
+  Spec proxy = baseline("brainformer-1-nano", test_types());
+  proxy.d_model = 64;
+  for (SubLayer& sublayer : proxy.sublayers)
+    if (sublayer.fields.count("heads") == 1) sublayer.fields["heads"] = std::int64_t{3};
+  const Scale nano = scale("nano");
+  for (const Scale& row : scales()) {
+    const Spec spec = scale_block(proxy, nano, row, test_types());
+    for (const SubLayer& sublayer : spec.sublayers) {
+      if (sublayer.fields.count("heads") == 0) continue;
+      EXPECT_EQ(integer(sublayer.fields, "head_dim"), row.head_dim);
+      const auto width = static_cast<double>(integer(sublayer.fields, "heads") * row.head_dim);
+      EXPECT_NEAR(width / static_cast<double>(spec.d_model), 3 * 16 / 64.0, 0.15) << row.name;
+    }
+  }
 }
 
 // Fields scale as they declare, whatever their names (B18).

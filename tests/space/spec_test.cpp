@@ -52,7 +52,7 @@ TEST(Spec, HashesAreEqualExactlyForEqualSpecs) {
 
 TEST(Spec, HashesAreTheSameForEver) {
   EXPECT_EQ(spec_hash(baseline("glam-nano", test_types())), "c47afb23327dd05e4f2fa692be68d639");
-  EXPECT_EQ(spec_hash(baseline("dense-micro", test_types())), "8b6a7b0a64d54feea0563849fb1b8dc3");
+  EXPECT_EQ(spec_hash(baseline("gpt-micro", test_types())), "8b6a7b0a64d54feea0563849fb1b8dc3");
   EXPECT_EQ(spec_hash(baseline("brainformer-1-100m-32e", test_types())),
             "05c7d03518fef4c438da63cc440e0f55");
 }

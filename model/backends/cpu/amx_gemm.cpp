@@ -52,7 +52,7 @@ void pack_factor(const Factor& b, std::byte* to) {
 }
 
 // Too large for a near cache.
-bool is_far(const View& v) { return v.rows * v.ld * size_of(v.dtype) > (1 << 20); }
+bool exceeds_cache(const View& v) { return v.rows * v.ld * size_of(v.dtype) > (1 << 20); }
 
 // The left factor, 32 rows at a time: read where they lie, or packed when they are first met. A
 // copy of all is kept when it is to be used again.
@@ -94,7 +94,7 @@ class LeftFactor {
     const View& v = a_.view;
     const std::int64_t size = size_of(v.dtype), next = i + kBlock;
     f.rows = f.done = 0;
-    if (!is_far(v)) return;
+    if (!exceeds_cache(v)) return;
     if (!a_.transposed || next + together_ <= packed_) {
       if (next >= a_.rows()) return;
       const bool packed = next < packed_;
@@ -155,7 +155,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
   const std::int64_t m = a.rows(), n = b.cols(), k = a.cols();
   auto* const right = reinterpret_cast<std::byte*>(scratch.floats(gemm_scratch(m, n, k, c.dtype)));
   const std::int64_t block = std::max<std::int64_t>(1, block_depth(k, c.dtype));
-  const bool past_caches = is_far(c) && k <= block && goes_past_caches(c, options);
+  const bool past_caches = exceeds_cache(c) && k <= block && goes_past_caches(c, options);
   for (std::int64_t first = 0; first < std::max<std::int64_t>(1, k); first += block) {
     const std::int64_t count = std::min(block, k - first), steps = ceil_div(count, kDepth);
     const bool as_is = count % kDepth == 0 && reads_as_is(a, n);
@@ -176,7 +176,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
                  {.c = c.row_range(top, rows).columns(j, cols),
                   .scale = options.scale,
                   .accumulate = options.accumulate || first > 0,
-                  .far = is_far(c),
+                  .far = exceeds_cache(c),
                   .past_caches = past_caches});
       }
     }
@@ -208,7 +208,7 @@ void packed_gemm(const Factor& a, const Packed& b, const View& c, const GemmOpti
                        panel};
   LeftFactor left(a, as_is, false, sums + Blocks::sums_bytes(c.cols));
   fence();
-  multiply(left, right, steps, sums, {c, options.scale, options.accumulate, is_far(c), true});
+  multiply(left, right, steps, sums, {c, options.scale, options.accumulate, exceeds_cache(c), true});
   release();
 }
 

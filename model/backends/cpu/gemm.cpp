@@ -227,7 +227,7 @@ Left left_as_is(const View& a, std::int64_t first, Dtype operand) {
 }
 
 // Far: not in a near cache. Weights (f32) never are; other factors are where they are small.
-bool is_far(const View& v) { return v.dtype == Dtype::F32 || is_large(v); }
+bool needs_prefetch(const View& v) { return v.dtype == Dtype::F32 || is_large(v); }
 
 // What to ask for before a product with b begins: its first panel, or some.
 Ahead beginning_of(const Factor& b, std::int64_t block) {
@@ -285,7 +285,7 @@ void gemm(const Factor& a, const Factor& b, const View& c, const GemmOptions& op
         const std::int64_t end = std::min(n, j + kPanel);
         panels(b.view, !b.transposed, first, last, j, end, kPanel, operand, right);
         Ahead own;
-        if (end < n && is_far(b.view))
+        if (end < n && needs_prefetch(b.view))
           own = Ahead(
               factor_columns(factor_rows(b, first, last), end, std::min(n, end + kPanel)).view);
         GemmOptions part = options;
