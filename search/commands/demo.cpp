@@ -7,7 +7,6 @@
 #include "search/results/store.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
-#include "space/judge.h"
 
 namespace moebius {
 namespace {
@@ -20,6 +19,7 @@ constexpr std::int64_t kEvalTokens = 32768;
 // Beside its training steps a trial evaluates 8 times 8 batches and the final ones; a forward pass
 // costs a third of a step.
 constexpr std::int64_t kInterimBatches = 8 * 8;
+constexpr double kLeastSteps = 20;
 
 struct Options {
   std::string data = "builtin", db = "runs/demo.db", out = "exports";
@@ -37,23 +37,6 @@ std::string free_study_name(const std::string& db) {
   }
 }
 
-// How much longer a step of this space's blocks takes than the first baseline's, by their FLOPs.
-double mean_step_ratio(const Space& space, const Recipe& recipe, std::int64_t vocab) {
-  const LayerTypes& types = layer_types();
-  const Cost gate = cost(space_baseline(space, kBaselines[0], types), types, recipe, vocab);
-  const Judge judge(space, types, recipe, vocab, gate);
-  Rng rng(0);
-  double sum = 0;
-  int drawn = 0;
-  for (int i = 0; i < 1000 && drawn < 32; ++i) {
-    const Spec spec = space.resolve(space.sample(rng));
-    if (!judge.why_refused(spec).empty()) continue;
-    sum += cost(spec, types, recipe, vocab).step_flops / gate.step_flops;
-    ++drawn;
-  }
-  return drawn > 0 ? std::max(1.0, sum / drawn) : 1;
-}
-
 struct Plan {
   std::string budget;
   double step_seconds = 0;
@@ -69,14 +52,11 @@ Plan plan(const Options& options, const Space& space, const Recipe& recipe,
       evaluator->step_seconds(space_baseline(space, kBaselines[0], layer_types()), recipe, false);
   const auto trials = static_cast<double>(
       kSearchTrials + kFreshSeeds + kBaselineSeeds * static_cast<std::int64_t>(kBaselines.size()));
-  const double ratio = mean_step_ratio(space, recipe, evaluator->vocab());
-  const double all = options.seconds * static_cast<double>(options.workers) /
-                     (trials * result.step_seconds * ratio);
+  const double all = options.seconds * static_cast<double>(options.workers) / trials;
   const auto evaluated = static_cast<double>(kInterimBatches + 2 * kEvalTokens / recipe.tokens());
-  const double steps = std::max(20.0, all - evaluated / 3);
-  const double thousands =
-      std::max(1.0, std::floor(steps * static_cast<double>(recipe.tokens()) / 1000));
-  result.budget = fmt::format("{}ktok", static_cast<std::int64_t>(thousands));
+  const double seconds =
+      std::max(kLeastSteps * result.step_seconds, all - evaluated / 3 * result.step_seconds);
+  result.budget = fmt::format("{:.2f}s", std::max(0.01, seconds));
   return result;
 }
 
@@ -117,7 +97,7 @@ int run(const Options& options) {
   info("measuring one training step ..");
   const Plan planned = plan(options, space, recipe, evaluator_options(request.data, recipe));
   request.study.given["budget"] = planned.budget;
-  info("a step of the {} baseline takes {}: {} each, {} in all", kBaselines[0],
+  info("a step of the {} baseline takes {}: {} of CPU time each, {} in all", kBaselines[0],
        seconds_text(planned.step_seconds), planned.budget, seconds_text(options.seconds));
 
   const std::unique_ptr<Session> session = Session::open(request);
