@@ -9,8 +9,8 @@
 namespace moebius {
 namespace {
 
-double measure(const Cost& cost, const std::string& metric) {
-  return metric == "parameters" ? static_cast<double>(cost.parameters) : cost.active_flops;
+double measure(const Cost& cost, Metric metric) {
+  return metric == Metric::Parameters ? static_cast<double>(cost.parameters) : cost.active_flops;
 }
 
 // Whether a block has the value that a knob would set. A knob of a type that is absent does
@@ -43,23 +43,24 @@ std::string Judge::why_illegal(const Spec& spec) const {
 
 std::optional<double> Judge::max_step_ratio() const {
   for (const Constraint& rule : space_.constraints())
-    if (rule.metric == "step_time") return rule.max_over_baseline;
+    if (rule.metric == Metric::StepTime) return rule.max_over_baseline;
   return {};
 }
 
 std::string Judge::why_out_of_bounds(const Constraint& rule, const Cost& candidate) const {
   MOEBIUS_CHECK(baseline_.has_value(), "[judge] a constraint on {} without a baseline",
-                rule.metric);
+                metric_text(rule.metric));
   const double value = measure(candidate, rule.metric),
                reference = measure(*baseline_, rule.metric);
   const auto reason = [&](const char* relation, double factor) {
-    return fmt::format("{} {} {} {} ({:g} x the baseline's {})", rule.metric, count_text(value),
-                       relation, count_text(factor * reference), factor, count_text(reference));
+    return fmt::format("{} {} {} {} ({:g} x the baseline's {})", metric_text(rule.metric),
+                       count_text(value), relation, count_text(factor * reference), factor,
+                       count_text(reference));
   };
-  if (rule.min_over_baseline > 0 && value < rule.min_over_baseline * reference)
-    return reason("below", rule.min_over_baseline);
-  if (rule.max_over_baseline > 0 && value > rule.max_over_baseline * reference)
-    return reason("above", rule.max_over_baseline);
+  if (rule.min_over_baseline && value < *rule.min_over_baseline * reference)
+    return reason("below", *rule.min_over_baseline);
+  if (rule.max_over_baseline && value > *rule.max_over_baseline * reference)
+    return reason("above", *rule.max_over_baseline);
   return "";
 }
 
@@ -77,7 +78,7 @@ std::string Judge::why_refused(const Spec& spec) const {
   try {
     const Cost candidate = cost(spec);
     for (const Constraint& rule : space_.constraints()) {
-      if (rule.metric == "step_time") continue;
+      if (rule.metric == Metric::StepTime) continue;
       if (std::string why = why_out_of_bounds(rule, candidate); !why.empty()) return why;
     }
   } catch (const Error& error) {  // one block of a space may be beyond what can be counted

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,13 +31,16 @@ struct Slot {
   std::size_t position = 0;  // sub-layer, for per-sub-layer knobs
 };
 
+// What a rule bounds. Costs are known before training, a step's time is measured.
+enum class Metric { StepTime, ActiveFlops, Parameters };
+std::string metric_text(Metric metric);  // "step_time", "active_flops", "parameters"
+
 // A rule that a candidate must keep, relative to the baseline.
 struct Constraint {
-  std::string metric;  // "step_time" | "active_flops" | "parameters"
+  Metric metric = Metric::ActiveFlops;
   std::string profile = "cpu-local";
   std::string scale = "proxy";
-  double max_over_baseline = 0;  // 0 = no upper bound
-  double min_over_baseline = 0;  // 0 = no lower bound
+  std::optional<double> max_over_baseline, min_over_baseline;
 };
 
 struct SpaceSize {

@@ -180,25 +180,38 @@ class SpaceReader {
         if (field.fallback.empty()) require(field.name, name);
   }
 
+  static Metric read_metric(Reader& reader) {
+    const std::string name =
+        reader.choice("metric", {metric_text(Metric::StepTime), metric_text(Metric::ActiveFlops),
+                                 metric_text(Metric::Parameters)});
+    for (const Metric metric : {Metric::StepTime, Metric::Parameters})
+      if (name == metric_text(metric)) return metric;
+    return Metric::ActiveFlops;
+  }
+
   void read_constraints() {
     root_.note("constraints");
     if (!root_.has("constraints")) return;
     for (Reader reader : root_.array("constraints")) {
       Constraint rule;
       constexpr double kLeast = 1e-3, kMost = 1e3;
-      rule.metric = reader.choice("metric", {"step_time", "active_flops", "parameters"});
-      if (rule.metric == "step_time") {  // other devices and scales need profiles
+      rule.metric = read_metric(reader);
+      if (rule.metric == Metric::StepTime) {  // other devices and scales need profiles
         rule.profile = reader.choice("profile", {"cpu-local"});
         rule.scale = reader.choice("scale", {"proxy"});
       } else {
-        rule.min_over_baseline = reader.number("min_over_baseline", kLeast, kMost, 0.0);
+        if (reader.has("min_over_baseline"))
+          rule.min_over_baseline = reader.number("min_over_baseline", kLeast, kMost);
+        else
+          reader.note("min_over_baseline");
       }
-      const bool optional = rule.min_over_baseline > 0;
-      rule.max_over_baseline = reader.number("max_over_baseline", kLeast, kMost,
-                                             optional ? std::optional(0.0) : std::nullopt);
-      if (optional && rule.max_over_baseline > 0 && rule.max_over_baseline < rule.min_over_baseline)
+      if (reader.has("max_over_baseline") || !rule.min_over_baseline)  // one of them at least
+        rule.max_over_baseline = reader.number("max_over_baseline", kLeast, kMost);
+      else
+        reader.note("max_over_baseline");
+      if (rule.max_over_baseline < rule.min_over_baseline && rule.max_over_baseline)
         reader.problem(fmt::format("min_over_baseline ({:g}) > max_over_baseline ({:g})",
-                                   rule.min_over_baseline, rule.max_over_baseline));
+                                   *rule.min_over_baseline, *rule.max_over_baseline));
       reader.finish();
       space_.constraints_.push_back(rule);
     }

@@ -54,7 +54,7 @@ std::string why_no_step_time(const StudyConfig& config, const History& history,
                              bool compares_steps) {
   const auto& rules = config.space.constraints();
   const auto limit = std::find_if(rules.begin(), rules.end(), [](const Constraint& rule) {
-    return rule.metric == "step_time";
+    return rule.metric == Metric::StepTime;
   });
   const bool searches =
       history.count(TrialRole::Search) < config.trials ||
@@ -64,7 +64,7 @@ std::string why_no_step_time(const StudyConfig& config, const History& history,
   if (!searches || limit == rules.end() || (compares_steps && config.budget.timed())) return "";
   return fmt::format(
       "not applied: the step-time constraint of {} (at most {:g} x the baseline's): {}",
-      config.space.name(), limit->max_over_baseline,
+      config.space.name(), *limit->max_over_baseline,
       compares_steps
           ? fmt::format("with --budget {} steps are not timed; a budget in seconds, as in search "
                         "--budget 20s, applies it",
