@@ -13,8 +13,6 @@
 namespace moebius {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 16;  // tokens looked at together
-
 // Ranges that do not meet: what the rows of a batch have taken.
 class Claims {
  public:
@@ -42,13 +40,15 @@ class WindowCorpus : public Corpus {
   explicit WindowCorpus(CorpusData data) : data_(std::move(data)), hash_(corpus_hash(data_)) {}
 
   std::int64_t vocab() const override { return data_.vocab; }
-  std::int64_t size(Split split) const override { return data_[split].end - data_[split].begin; }
+  std::int64_t size(Split split) const override { return data_[split].tokens->size(); }
   double bytes_per_token(Split split) const override {
     return data_[split].bytes / static_cast<double>(size(split));
   }
   std::int64_t documents(Split split) const override {
     return static_cast<std::int64_t>(data_[split].starts.size());
   }
+  std::int64_t segments(Split split) const override { return data_[split].segments; }
+  std::vector<std::int64_t> counts(Split split) const override;
   std::string hash() const override { return hash_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return data_.tokenizer; }
   std::string describe() const override;
@@ -76,6 +76,14 @@ class WindowCorpus : public Corpus {
   std::string hash_;
 };
 
+std::vector<std::int64_t> WindowCorpus::counts(Split split) const {
+  std::vector<std::int64_t> result(static_cast<std::size_t>(vocab()));
+  for_each_chunk(*data_[split].tokens, [&](std::span<const std::int32_t> ids) {
+    for (const std::int32_t id : ids) ++result[static_cast<std::size_t>(id)];
+  });
+  return result;
+}
+
 std::string WindowCorpus::describe() const {
   std::string line = data_.source + ": ";
   for (const Split split : {Split::Train, Split::Validation, Split::Test})
@@ -95,13 +103,13 @@ std::int64_t WindowCorpus::draw_start(std::uint64_t key, std::int64_t row, std::
     return std::upper_bound(train.starts.begin(), train.starts.end(), position) -
            train.starts.begin() - 1;
   };
-  const auto places = static_cast<std::uint64_t>(train.end - train.begin - seq);
+  const auto places = static_cast<std::uint64_t>(size(Split::Train) - seq);
   const bool by_document = this->documents(Split::Train) >= 4 * batch;
   std::int64_t start = 0;
   for (std::uint64_t draw = 0; draw < kDraws; ++draw) {
     const auto bits = philox(key, static_cast<std::uint64_t>(row), draw);
     const std::uint64_t word = (std::uint64_t{bits[1]} << 32) | bits[0];
-    start = train.begin + static_cast<std::int64_t>(word % places);
+    start = static_cast<std::int64_t>(word % places);
     const bool documents_free = !by_document || draw >= kDraws / 2 ||
                                 documents.free(document(start), document(start + seq));
     if (documents_free && tokens.free(start, start + seq)) break;
@@ -136,7 +144,7 @@ void WindowCorpus::fixed_batch(Split split, std::int64_t i, std::int64_t batch, 
   out.tokens.resize(static_cast<std::size_t>(batch * seq));
   out.targets.resize(out.tokens.size());
   for (std::int64_t row = 0; row < batch; ++row)
-    put(data_[split], data_[split].begin + (i + row * n) * seq, row, seq, out);
+    put(data_[split], (i + row * n) * seq, row, seq, out);
 }
 
 double WindowCorpus::floor(Split split, std::int64_t batch, std::int64_t seq,
@@ -147,7 +155,7 @@ double WindowCorpus::floor(Split split, std::int64_t batch, std::int64_t seq,
   GeneratorState state;
   for (std::int64_t i = 0; i < size(split); ++i) {
     if (state.ended()) state = GeneratorState();
-    const std::int32_t token = (*part.tokens)[part.begin + i];
+    const std::int32_t token = (*part.tokens)[i];
     surprise[static_cast<std::size_t>(i)] = -std::log(state.probability(token));
     state.push(token);
   }
@@ -171,15 +179,12 @@ std::string corpus_hash(const CorpusData& data) {
   const auto add_numbers = [&](std::initializer_list<std::int64_t> numbers) {
     for (const std::int64_t number : numbers) hasher.add(&number, sizeof(number));
   };
-  std::vector<std::int32_t> ids;
   for (const SplitData& split : data.splits) {
-    add_numbers({split.end - split.begin, static_cast<std::int64_t>(split.starts.size())});
-    for (std::int64_t i = split.begin; i < split.end; i += kChunk) {
-      ids.resize(static_cast<std::size_t>(std::min(kChunk, split.end - i)));
-      split.tokens->copy(i, static_cast<std::int64_t>(ids.size()), ids.data());
-      hasher.add(ids.data(), ids.size() * sizeof(ids[0]));
-    }
-    for (const std::int64_t start : split.starts) add_numbers({start - split.begin});
+    add_numbers({split.tokens->size(), static_cast<std::int64_t>(split.starts.size())});
+    for_each_chunk(*split.tokens, [&](std::span<const std::int32_t> ids) {
+      hasher.add(ids.data(), ids.size_bytes());
+    });
+    for (const std::int64_t start : split.starts) add_numbers({start});
   }
   const std::string identity = data.tokenizer ? data.tokenizer->identity() : "";
   add_numbers({data.vocab});

@@ -17,15 +17,15 @@ struct TokenWindows {
   std::vector<std::int32_t> tokens, targets;  // B * S each
 };
 
-// Tokens of one text, cut by document into train, validation and test (90 / 5 / 5 %; a single
-// document is split at 90 %). Immutable, shared by all trials. Small ones are read once into memory
-// and verified; large ones are read as needed.
+// Tokens of one text, cut into train, validation and test by the rule of docs/conventions.md.
+// Immutable, shared by all trials. Small ones are read once into memory and verified; large ones
+// are read as needed.
 class Corpus {
  public:
   // `source`: a text file (documents end at blank lines), JSONL with "text", a directory of either,
   // an llm.c .bin (DIR/NAME_train.bin finds NAME_val.bin), or "builtin" (the generator).
-  // `tokenizer`: "" = bytes, or a SentencePiece model. Error(BadInput) when there is less than one
-  // window of `seq` per split.
+  // `tokenizer`: "" = bytes, or a SentencePiece model. Error(BadInput) naming the text when a split
+  // would be empty.
   static std::shared_ptr<const Corpus> open(const std::string& source,
                                             const std::string& tokenizer);
   virtual ~Corpus() = default;
@@ -34,6 +34,9 @@ class Corpus {
   virtual std::int64_t size(Split split) const = 0;       // tokens
   virtual double bytes_per_token(Split split) const = 0;  // for bits per byte
   virtual std::int64_t documents(Split split) const = 0;
+  virtual std::int64_t segments(Split split) const = 0;  // 0 = not known
+  // How often each of the vocab() tokens is in the split.
+  virtual std::vector<std::int64_t> counts(Split split) const = 0;
   virtual std::string hash() const = 0;      // XXH3-128 of tokens, splits and tokenizer
   virtual std::string describe() const = 0;  // one line: what it is and how it was cut
   // nullptr when the tokens came without their tokenizer (a foreign .bin).

@@ -3,7 +3,7 @@
 
 #include "evaluator/corpus/bin_file.h"
 #include "evaluator/corpus/corpus_data.h"
-#include "evaluator/corpus/documents.h"
+#include "evaluator/corpus/splits.h"
 #include "space/base/check.h"
 #include "space/base/json.h"
 #include "space/base/memory.h"
@@ -11,7 +11,6 @@
 namespace moebius {
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 16;
 constexpr std::array<const char*, 3> kSplitEnds = {"_train.bin", "_val.bin", "_test.bin"};
 
 // How the tokens of a corpus are to be understood.
@@ -24,42 +23,55 @@ struct Meaning {
 std::vector<std::int64_t> document_starts(const Tokens& tokens, const Meaning& meaning,
                                           const std::string& path) {
   std::vector<std::int64_t> starts;
-  std::vector<std::int32_t> ids;
   BlankLines lines;
   bool next = true;
-  for (std::int64_t at = 0; at < tokens.size(); at += kChunk) {
-    ids.resize(static_cast<std::size_t>(std::min(kChunk, tokens.size() - at)));
-    tokens.copy(at, static_cast<std::int64_t>(ids.size()), ids.data());
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const std::int64_t position = at + static_cast<std::int64_t>(i);
-      if (ids[i] < 0 || ids[i] >= meaning.vocab)
+  std::int64_t position = 0;
+  for_each_chunk(tokens, [&](std::span<const std::int32_t> ids) {
+    for (const std::int32_t id : ids) {
+      if (id < 0 || id >= meaning.vocab)
         bad_input(path, "token outside the vocabulary at offset " + std::to_string(position),
-                  "0.." + std::to_string(meaning.vocab - 1), std::to_string(ids[i]));
-      if (meaning.end_of_text < 0) next = lines.starts(static_cast<char>(ids[i]));
-      if (next) starts.push_back(position);
-      next = meaning.end_of_text >= 0 && ids[i] == meaning.end_of_text;
+                  "0.." + std::to_string(meaning.vocab - 1), std::to_string(id));
+      if (meaning.end_of_text < 0) next = lines.starts(static_cast<char>(id));
+      if (next) starts.push_back(meaning.end_of_text < 0 ? position - lines.back() : position);
+      next = meaning.end_of_text >= 0 && id == meaning.end_of_text;
+      ++position;
     }
-  }
+  });
   return starts;
 }
 
-// Cuts one file at 90 and 95 % by the rule of Splitter.
-void cut_by_document(CorpusData& data, std::shared_ptr<const Tokens> tokens,
-                     std::vector<std::int64_t> starts) {
-  const std::int64_t total = tokens->size();
-  std::int64_t begin = 0;
-  for (std::size_t s = 0; s < 3; ++s) {
-    std::int64_t end = s == 0 ? total - total / 10 : s == 1 ? total - total / 20 : total;
-    const auto after = std::lower_bound(starts.begin(), starts.end(), std::max(begin, end));
-    const std::int64_t boundary = after == starts.end() ? total : *after;
-    const std::int64_t before = after == starts.begin() ? 0 : *std::prev(after);
-    if (boundary - before <= total / 50 || end < begin) end = boundary;
-    if (end < total && end != boundary) starts.insert(after, end);
-    const auto from = std::lower_bound(starts.begin(), starts.end(), begin);
-    const auto to = std::lower_bound(starts.begin(), starts.end(), end);
-    data.splits[s] = {tokens, begin, end, {from, to}, std::nan("")};
-    begin = end;
+// About 8 KiB of text; as many tokens as bytes where tokens are bytes.
+std::int64_t segment_tokens(const Meaning& meaning) {
+  return meaning.vocab == 256 ? kSegmentBytes : kSegmentBytes / 4;
+}
+
+// Cuts one file by the rule of text, its documents counted in tokens; without documents, every so
+// many tokens.
+void cut_by_segment(CorpusData& data, std::shared_ptr<const Tokens> tokens,
+                    std::vector<std::int64_t> starts, std::int64_t enough) {
+  const bool has_documents = starts.size() > 1;
+  if (!has_documents)
+    for (std::int64_t at = enough; at < tokens->size(); at += enough) starts.push_back(at);
+  starts.push_back(tokens->size());
+  Segmenter segmenter(enough);
+  std::vector<std::int64_t> segments;  // of each unit
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i)
+    segments.push_back(segmenter.place(starts[i + 1] - starts[i], true));
+  const std::vector<Split> splits = deal_segments(segmenter.count(), 0, data.source);
+  for (const Split split : splits) ++data[split].segments;
+  std::array<std::vector<std::pair<std::int64_t, std::int64_t>>, 3> ranges;
+  std::array<std::int64_t, 3> sizes{};
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+    const auto s = static_cast<std::size_t>(splits[static_cast<std::size_t>(segments[i])]);
+    if (has_documents || sizes[s] == 0) data.splits[s].starts.push_back(sizes[s]);
+    sizes[s] += starts[i + 1] - starts[i];
+    if (!ranges[s].empty() && ranges[s].back().second == starts[i])
+      ranges[s].back().second = starts[i + 1];
+    else
+      ranges[s].emplace_back(starts[i], starts[i + 1]);
   }
+  for (std::size_t s = 0; s < 3; ++s)
+    data.splits[s].tokens = std::make_shared<const Tokens>(Tokens::parts(tokens, ranges[s]));
 }
 
 bool exists(const std::string& path) {
@@ -98,7 +110,8 @@ CorpusData read_bin_corpus(const std::string& path) {
   data.vocab = meaning.vocab;
   data.source = path;
   const bool split_files = exists(names.splits[1]);
-  data.cut = split_files ? "train and held-out files" : "90 / 5 / 5 % by document";
+  data.cut = split_files ? "train and held-out files" : "90 / 5 / 5 % by segments of documents";
+  if (sidecar.deal != 0) data.cut += fmt::format(" of deal {}", sidecar.deal);
   const std::int64_t owned_limit = physical_memory() / 4;
   for (std::size_t s = 0; s < 3; ++s) {
     if (names.splits[s].empty() || !exists(names.splits[s]) || (s > 0 && !split_files)) continue;
@@ -107,14 +120,14 @@ CorpusData read_bin_corpus(const std::string& path) {
     auto tokens = std::make_shared<const Tokens>(read_bin(names.splits[s], owned_limit));
     auto starts = document_starts(*tokens, meaning, names.splits[s]);
     if (!split_files) {
-      cut_by_document(data, tokens, std::move(starts));
+      cut_by_segment(data, tokens, std::move(starts), segment_tokens(meaning));
       break;
     }
     const double bytes = data.tokenizer ? sidecar.bytes[s] : std::nan("");
-    data.splits[s] = {tokens, 0, tokens->size(), std::move(starts), bytes};
+    data.splits[s] = {tokens, std::move(starts), bytes, sidecar.segments[s]};
   }
   for (SplitData& split : data.splits)
-    if (!split.tokens) split = {data.splits[0].tokens, 0, 0, {}, std::nan("")};
+    if (!split.tokens) split.tokens = std::make_shared<const Tokens>(header.width);
   if (!sidecar.hash.empty() && corpus_hash(data) != sidecar.hash)
     bad_input(sidecar_path, "its hash is not that of the token files; prepare the data again",
               sidecar.hash, corpus_hash(data));
@@ -124,7 +137,8 @@ CorpusData read_bin_corpus(const std::string& path) {
 void write_sidecar(const std::string& path, const Sidecar& sidecar) {
   Json json = {{"format", "moebius.tokens/1"}, {"tokenizer", sidecar.tokenizer},
                {"vocab", sidecar.vocab},       {"end_of_text", sidecar.end_of_text},
-               {"hash", sidecar.hash},         {"bytes", sidecar.bytes}};
+               {"hash", sidecar.hash},         {"bytes", sidecar.bytes},
+               {"segments", sidecar.segments}, {"deal", sidecar.deal}};
   write_file(path, json.dump(2) + "\n");
 }
 
@@ -145,6 +159,13 @@ Sidecar read_sidecar(const std::string& path) {
   for (std::size_t s = 0; s < 3 && s < bytes.size(); ++s)
     sidecar.bytes[s] = bytes[s].as_number(0, 1e18);
   if (bytes.size() != 3) reader.problem_at("bytes", "one number for each split");
+  // Releases whose splits were consecutive wrote neither.
+  if (json.contains("segments")) {
+    const auto segments = reader.array("segments");
+    for (std::size_t s = 0; s < 3 && s < segments.size(); ++s)
+      sidecar.segments[s] = segments[s].as_integer(0, INT64_MAX);
+  }
+  sidecar.deal = reader.integer("deal", 0, INT64_MAX, 0);
   reader.finish();
   problems.raise();
   return sidecar;

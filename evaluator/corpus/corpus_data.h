@@ -15,10 +15,10 @@ namespace moebius {
 // A corpus as its readers leave it: what corpus.cpp cuts windows from.
 
 struct SplitData {
-  std::shared_ptr<const Tokens> tokens;  // may be shared with other splits
-  std::int64_t begin = 0, end = 0;       // the split's part of them
-  std::vector<std::int64_t> starts;      // of its documents, as positions in `tokens`, rising
-  double bytes = std::nan("");           // of text; NaN when not known
+  std::shared_ptr<const Tokens> tokens;
+  std::vector<std::int64_t> starts;  // of its documents, as positions in `tokens`, rising
+  double bytes = std::nan("");       // of text; NaN when not known
+  std::int64_t segments = 0;         // 0 = not known
 };
 
 struct CorpusData {
@@ -47,8 +47,10 @@ struct Sidecar {
   std::string tokenizer = "bytes";  // or the model's file name, in the same directory
   std::int64_t vocab = 256;
   std::int32_t end_of_text = -1;
-  std::string hash;               // of the corpus
-  std::array<double, 3> bytes{};  // of text, by split
+  std::string hash;                        // of the corpus
+  std::array<double, 3> bytes{};           // of text, by split
+  std::array<std::int64_t, 3> segments{};  // by split; zeros when not known
+  std::int64_t deal = 0;                   // as in deal_segments()
 };
 void write_sidecar(const std::string& path, const Sidecar& sidecar);
 Sidecar read_sidecar(const std::string& path);

@@ -3,6 +3,7 @@
 #include "evaluator/corpus/corpus_data.h"
 #include "evaluator/corpus/documents.h"
 #include "evaluator/corpus/generator.h"
+#include "evaluator/corpus/splits.h"
 #include "space/base/check.h"
 #include "space/base/log.h"
 #include "space/base/memory.h"
@@ -15,10 +16,11 @@ namespace {
 std::string cut_text(const Tokenizer& tokenizer) {
   return std::string("cut at blank lines") +
          (tokenizer.end_of_text() >= 0 ? " (end-of-text tokens)" : "") +
-         ", 90 / 5 / 5 % by document";
+         ", 90 / 5 / 5 % by segments of 8 KiB";
 }
 
-void check_fits(const TextSource& source, const std::string& path) {
+void check_fits(const std::string& path) {
+  const TextSource source(path);
   std::int64_t bytes = 0;
   for (const std::string& file : source.files())
     bytes += static_cast<std::int64_t>(std::filesystem::file_size(file));
@@ -30,8 +32,8 @@ void check_fits(const TextSource& source, const std::string& path) {
 
 bool all_equal(const SplitData& split) {
   const Tokens& tokens = *split.tokens;
-  for (std::int64_t i = split.begin + 1; i < split.end; ++i)
-    if (tokens[i] != tokens[split.begin]) return false;
+  for (std::int64_t i = 1; i < tokens.size(); ++i)
+    if (tokens[i] != tokens[0]) return false;
   return true;
 }
 
@@ -41,15 +43,15 @@ class Filling {
   explicit Filling(int width) {
     for (auto& tokens : tokens_) tokens = std::make_shared<Tokens>(width);
   }
-  void add(Split split, std::span<const std::int32_t> ids, std::size_t bytes) {
+  void add(Split split, std::span<const std::int32_t> ids, std::size_t bytes, bool begins) {
     const auto s = static_cast<std::size_t>(split);
-    starts_[s].push_back(tokens_[s]->size());
+    if (begins) starts_[s].push_back(tokens_[s]->size());
     tokens_[s]->append(ids);
     bytes_[s] += static_cast<double>(bytes);
   }
   void move_to(CorpusData& data) {
     for (std::size_t s = 0; s < 3; ++s)
-      data.splits[s] = {tokens_[s], 0, tokens_[s]->size(), std::move(starts_[s]), bytes_[s]};
+      data.splits[s] = {tokens_[s], std::move(starts_[s]), bytes_[s]};
   }
 
  private:
@@ -61,23 +63,21 @@ class Filling {
 }  // namespace
 
 CorpusData read_text_corpus(const std::string& path, const std::string& tokenizer_name) {
-  const TextSource source(path);
-  check_fits(source, path);
+  check_fits(path);
+  const SplitText text(path);
   CorpusData data;
   data.tokenizer = open_tokenizer(tokenizer_name);
   data.vocab = data.tokenizer->vocab();
   data.source = path;
   data.cut = cut_text(*data.tokenizer);
-  Splitter splitter(source.bytes());
   Filling filling(Tokens::width_for(data.vocab));
-  source.for_each([&](std::string_view document) {
-    splitter.place(document, [&](Split split, std::string_view piece) {
-      filling.add(split, data.tokenizer->encode_document(piece), piece.size());
-    });
+  text.for_each([&](Split split, const Piece& piece) {
+    filling.add(split, data.tokenizer->encode_piece(piece.text, piece.ends), piece.text.size(),
+                piece.begins);
   });
   filling.move_to(data);
-  if (data[Split::Train].end > 1 && all_equal(data[Split::Train]))
-    warn("{}: all training tokens are the same", path);
+  for (std::size_t s = 0; s < 3; ++s) data.splits[s].segments = text.segments()[s];
+  if (all_equal(data[Split::Train])) warn("{}: all training tokens are the same", path);
   return data;
 }
 
@@ -95,7 +95,7 @@ CorpusData generate_corpus() {
     const std::int64_t wanted = split == Split::Train ? kTrain : kHeldOut;
     for (std::int64_t size = 0; size < wanted;) {
       const auto document = generate_document(Rng(derive_key(0, "generator-document", number++)));
-      filling.add(split, document, document.size());
+      filling.add(split, document, document.size(), true);
       size += static_cast<std::int64_t>(document.size());
     }
   }

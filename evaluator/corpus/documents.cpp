@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kBlock = 1 << 20;     // bytes per read
 constexpr std::size_t kLongest = 64 << 20;  // bytes of a piece
 
-using Emit = std::function<void(std::string_view)>;
+using EmitPiece = std::function<void(const Piece&)>;
 
 // Size and time of a file, to notice that it was changed while we read it.
 struct Identity {
@@ -34,30 +34,36 @@ struct Identity {
   std::int64_t size, seconds, nanoseconds;
 };
 
-void text_documents(const std::string& path, std::ifstream& file, const Emit& emit) {
-  std::string block(kBlock, '\0'), document;
+void text_documents(const std::string& path, std::ifstream& file, const EmitPiece& emit) {
+  std::string block(kBlock, '\0'), text;
   BlankLines lines;
-  const auto flush = [&] {
-    if (!document.empty()) emit(document);
-    document.clear();
+  std::size_t begin = 0;  // of what is not handed on yet, in `text`
+  bool begins = true;
+  const auto hand_on = [&](std::size_t end, bool ends) {
+    if (end > begin || !begins) emit({{text.data() + begin, end - begin}, begins, ends});
+    begin = end;
+    begins = ends;
   };
   while (file.read(block.data(), static_cast<std::streamsize>(kBlock)), file.gcount() > 0) {
-    const auto count = static_cast<std::size_t>(file.gcount());
-    std::size_t begin = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const bool full = document.size() + (i - begin) >= kLongest;
-      if (!lines.starts(block[i]) && !full) continue;
-      document.append(block, begin, i - begin);
-      flush();
-      begin = i;
+    text.erase(0, begin);
+    begin = 0;
+    std::size_t i = text.size();
+    text.append(block, 0, static_cast<std::size_t>(file.gcount()));
+    for (; i < text.size(); ++i) {
+      if (lines.starts(text[i])) {
+        // The first bytes of the line may be in a piece that was handed on already.
+        const auto back = static_cast<std::size_t>(lines.back());
+        hand_on(i - std::min(back, i - begin), true);
+      } else if (i - begin >= kLongest) {
+        hand_on(i, false);
+      }
     }
-    document.append(block, begin, count - begin);
   }
   if (file.bad()) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
-  flush();
+  hand_on(text.size(), true);
 }
 
-void json_documents(const std::string& path, std::ifstream& file, const Emit& emit) {
+void json_documents(const std::string& path, std::ifstream& file, const EmitPiece& emit) {
   std::string line;
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
@@ -68,7 +74,8 @@ void json_documents(const std::string& path, std::ifstream& file, const Emit& em
     const auto text = object.find("text");
     if (text == object.end()) bad_input(where + ":/text", "missing key \"text\"");
     if (!text->is_string()) bad_input(where + ":/text", "not a string", "", describe(*text));
-    emit(text->get_ref<const std::string&>() + "\n\n");
+    const std::string document = text->get_ref<const std::string&>() + "\n\n";
+    emit({document});
   }
   if (file.bad()) bad_input(path, std::string("cannot be read: ") + std::strerror(errno));
 }
@@ -109,7 +116,7 @@ TextSource::TextSource(const std::string& path) {
   if (files_.empty()) bad_input(path, "no files in this directory");
 }
 
-void TextSource::for_each(const Emit& emit) const {
+void TextSource::for_each(const EmitPiece& emit) const {
   for (const std::string& path : files_) {
     const Identity before(path);
     std::ifstream file(path, std::ios::binary);
@@ -119,13 +126,8 @@ void TextSource::for_each(const Emit& emit) const {
   }
 }
 
-std::int64_t TextSource::bytes() const {
-  std::int64_t bytes = 0;
-  for_each([&](std::string_view document) { bytes += static_cast<std::int64_t>(document.size()); });
-  return bytes;
-}
-
-void for_each_line(std::string_view text, std::size_t longest, const Emit& emit) {
+void for_each_line(std::string_view text, std::size_t longest,
+                   const std::function<void(std::string_view line)>& emit) {
   const auto continuation = [&](std::size_t i) { return (text[i] & '\xC0') == '\x80'; };
   while (!text.empty()) {
     std::size_t end = std::min(text.find('\n'), text.size());
@@ -137,31 +139,6 @@ void for_each_line(std::string_view text, std::size_t longest, const Emit& emit)
     }
     if (end > 0) emit(text.substr(0, end));
     text.remove_prefix(whole && end < text.size() ? end + 1 : end);
-  }
-}
-
-std::int64_t Splitter::mark() const {
-  return split_ == 0 ? total_ - total_ / 10 : split_ == 1 ? total_ - total_ / 20 : INT64_MAX;
-}
-
-void Splitter::place(std::string_view document,
-                     const std::function<void(Split, std::string_view)>& emit) {
-  while (!document.empty()) {
-    const std::int64_t room = mark() - seen_;
-    if (room <= 0) {
-      ++split_;
-      continue;
-    }
-    std::size_t take = document.size();
-    const auto length = static_cast<std::int64_t>(take);
-    if (length > room && length > total_ / 50) {
-      take = static_cast<std::size_t>(room);
-      const auto continuation = [&](std::size_t i) { return (document[i] & '\xC0') == '\x80'; };
-      for (int i = 0; i < 3 && take < document.size() && continuation(take); ++i) ++take;
-    }
-    emit(static_cast<Split>(split_), document.substr(0, take));
-    seen_ += static_cast<std::int64_t>(take);
-    document.remove_prefix(take);
   }
 }
 

@@ -5,9 +5,13 @@
 #include <string_view>
 #include <vector>
 
-#include "evaluator/corpus/corpus.h"
-
 namespace moebius {
+
+// Of a document, or a whole one.
+struct Piece {
+  std::string_view text;
+  bool begins = true, ends = true;  // whether it is the document's first, and its last
+};
 
 // Text as a sequence of documents. In a text file a document ends with the blank lines after it, so
 // that the documents of a file, one after the other, are the file. In JSONL ("*.jsonl") every line
@@ -19,9 +23,8 @@ class TextSource {
   // Error(BadInput) when there is nothing to read.
   explicit TextSource(const std::string& path);
   const std::vector<std::string>& files() const { return files_; }
-  std::int64_t bytes() const;  // of all documents; reads everything
   // Error(BadInput) naming file, line and reason for bad JSONL, and when a file changes meanwhile.
-  void for_each(const std::function<void(std::string_view document)>& emit) const;
+  void for_each(const std::function<void(const Piece& piece)>& emit) const;
 
  private:
   std::vector<std::string> files_;
@@ -33,42 +36,37 @@ class TextSource {
 void for_each_line(std::string_view text, std::size_t longest,
                    const std::function<void(std::string_view line)>& emit);
 
-// Where the next document of a text of `bytes` bytes belongs: the first 90 % are for training, the
-// next 5 % for validation, the last 5 % for testing. The document across a mark stays whole and
-// belongs before the mark when it has at most 2 % of the text; a longer one is cut at the mark (not
-// inside a UTF-8 character), so that a single document is split at 90 % and 95 %.
-class Splitter {
- public:
-  explicit Splitter(std::int64_t bytes) : total_(bytes) {}
-  void place(std::string_view document,
-             const std::function<void(Split split, std::string_view piece)>& emit);
-
- private:
-  std::int64_t mark() const;
-  std::int64_t total_;
-  std::int64_t seen_ = 0;
-  int split_ = 0;
-};
-
-// Finds the starts of documents in text that comes byte by byte: the first byte of all, and every
-// first byte of text after blank lines (two line ends with nothing but carriage returns between).
+// Finds the documents in text that comes byte by byte. A line of nothing but white space (space,
+// \t, \r, \v, \f) is blank. A document starts with the first byte of all, and with every line of
+// text that follows blank lines.
 class BlankLines {
  public:
-  // True when `byte` is the first of a document.
+  // True when `byte` shows that a document starts: `back()` bytes before it, where its line does.
   bool starts(char byte) {
-    const bool first = first_;
-    first_ = false;
-    if (byte == '\n') ++line_ends_;
-    if (byte == '\n' || byte == '\r') return first;
-    const bool after_blank = line_ends_ >= 2 && text_seen_;
-    line_ends_ = 0;
-    text_seen_ = true;
-    return first || after_blank;
+    const bool first = line_ < 0;
+    if (first) line_ = 0;
+    back_ = line_++;
+    if (byte == '\n') {
+      blank_ = blank_ || !line_has_text_;
+      line_has_text_ = false;
+      line_ = 0;
+    } else if (!line_has_text_ && !is_white(byte)) {
+      const bool after_blank = blank_ && text_seen_;
+      line_has_text_ = text_seen_ = true;
+      blank_ = false;
+      return first || after_blank;
+    }
+    return first;
   }
+  std::int64_t back() const { return back_; }
 
  private:
-  std::int64_t line_ends_ = 0;  // since the last byte of text
-  bool first_ = true, text_seen_ = false;
+  static bool is_white(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
+
+  std::int64_t line_ = -1, back_ = 0;  // bytes of the line: so far, before the last byte
+  bool line_has_text_ = false;
+  bool blank_ = false;  // a line since the last text was blank
+  bool text_seen_ = false;
 };
 
 }  // namespace moebius

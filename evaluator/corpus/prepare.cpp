@@ -6,13 +6,12 @@
 
 #include "evaluator/corpus/bin_file.h"
 #include "evaluator/corpus/corpus_data.h"
-#include "evaluator/corpus/documents.h"
+#include "evaluator/corpus/splits.h"
+#include "evaluator/corpus/tokenizer.h"
 #include "space/base/check.h"
 
 namespace moebius {
 namespace {
-
-constexpr std::int64_t kLeastBytes = 20;  // below, a split of 5 % is empty
 
 std::string file_name(const std::string& path) {
   return std::filesystem::path(path).filename().string();
@@ -26,8 +25,13 @@ void make_directory(const std::string& output) {
 }
 
 // The SentencePiece model to lie beside the tokens, "" for bytes.
-std::string model_bytes(const PrepareOptions& options) {
-  if (options.train_vocab > 0) return trained_tokenizer({options.source}, options.train_vocab);
+std::string model_bytes(const PrepareOptions& options, const SplitText& text) {
+  const auto train = [&](const TakeText& take) {
+    text.for_each([&](Split split, const Piece& piece) {
+      if (split == Split::Train) take(piece.text);
+    });
+  };
+  if (options.train_vocab > 0) return trained_tokenizer(train, options.train_vocab);
   if (open_tokenizer(options.tokenizer)->source() == "bytes") return "";
   std::ifstream file(options.tokenizer, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -39,30 +43,24 @@ PreparedCorpus prepare(const PrepareOptions& options) {
   if (options.train_vocab > 0 && !options.tokenizer.empty())
     bad_input("--tokenizer", "a tokenizer is either given or trained", "one of the two");
   if (file_name(options.output).empty()) bad_input("--output", "needs a name", "DIR/NAME");
-  const TextSource source(options.source);
-  const std::int64_t bytes = source.bytes();
-  if (bytes < kLeastBytes)
-    bad_input(options.source, "too little text for splits of 5 %",
-              fmt::format("at least {} bytes", kLeastBytes), fmt::format("{} bytes", bytes));
-  const std::string model = model_bytes(options);
+  const SplitText text(options.source, static_cast<std::uint64_t>(options.deal));
+  const std::string model = model_bytes(options, text);
   make_directory(options.output);  // from here on nothing is wrong with the input
   const std::string model_path = options.output + ".model";
   if (!model.empty()) write_file(model_path, model);
   const auto tokenizer = open_tokenizer(model.empty() ? "" : model_path);
 
   const BinNames names(options.output + "_train.bin");
-  Sidecar sidecar{tokenizer->source(), tokenizer->vocab(), tokenizer->end_of_text(), "", {}};
+  Sidecar sidecar{tokenizer->source(), tokenizer->vocab(), tokenizer->end_of_text(), "", {},
+                  text.segments(),     options.deal};
   if (!model.empty()) sidecar.tokenizer = file_name(model_path);
-  Splitter splitter(bytes);
   std::array<std::unique_ptr<BinWriter>, 3> writers;
   for (std::size_t s = 0; s < 3; ++s)
     writers[s] = std::make_unique<BinWriter>(names.splits[s], tokenizer->vocab());
-  source.for_each([&](std::string_view document) {
-    splitter.place(document, [&](Split split, std::string_view piece) {
-      const auto s = static_cast<std::size_t>(split);
-      writers[s]->add(tokenizer->encode_document(piece));
-      sidecar.bytes[s] += static_cast<double>(piece.size());
-    });
+  text.for_each([&](Split split, const Piece& piece) {
+    const auto s = static_cast<std::size_t>(split);
+    writers[s]->add(tokenizer->encode_piece(piece.text, piece.ends));
+    sidecar.bytes[s] += static_cast<double>(piece.text.size());
   });
   PreparedCorpus prepared;
   prepared.vocab = tokenizer->vocab();

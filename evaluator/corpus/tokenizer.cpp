@@ -76,8 +76,8 @@ class Lines : public sentencepiece::SentenceIterator {
   static constexpr std::size_t kMostBytes = 64 << 20;
   static constexpr std::size_t kLongestLine = 4096;  // the trainer skips lines above 4192 bytes
 
-  void add(std::string_view document) {
-    for_each_line(document, kLongestLine, [this](std::string_view line) {
+  void add(std::string_view text) {
+    for_each_line(text, kLongestLine, [this](std::string_view line) {
       if (bytes_ >= kMostBytes) return;
       lines_.emplace_back(line);
       bytes_ += line.size();
@@ -95,9 +95,9 @@ class Lines : public sentencepiece::SentenceIterator {
 
 }  // namespace
 
-std::vector<std::int32_t> Tokenizer::encode_document(std::string_view text) const {
+std::vector<std::int32_t> Tokenizer::encode_piece(std::string_view text, bool ends) const {
   std::vector<std::int32_t> ids = encode(text);
-  if (end_of_text() >= 0) ids.push_back(end_of_text());
+  if (ends && end_of_text() >= 0) ids.push_back(end_of_text());
   return ids;
 }
 
@@ -116,10 +116,10 @@ std::string tokenizer_of(const std::string& own, const std::string& given) {
   return given.empty() ? own : given;
 }
 
-std::string trained_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab) {
+std::string trained_tokenizer(const std::function<void(const TakeText&)>& texts,
+                              std::int64_t vocab) {
   Lines lines;
-  for (const std::string& text : texts)
-    TextSource(text).for_each([&](std::string_view document) { lines.add(document); });
+  texts([&](std::string_view text) { lines.add(text); });
   const std::unordered_map<std::string, std::string> options = {
       {"model_type", "bpe"},
       {"vocab_size", std::to_string(vocab)},

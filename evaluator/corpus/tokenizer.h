@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,7 +18,8 @@ class Tokenizer {
   virtual std::int32_t end_of_text() const = 0;
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
   virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
-  std::vector<std::int32_t> encode_document(std::string_view text) const;  // and its end of text
+  // Of a document, or of a part of it: with `ends`, the id that ends a document follows.
+  std::vector<std::int32_t> encode_piece(std::string_view text, bool ends) const;
   // "bytes", or the file of the model.
   virtual const std::string& source() const = 0;
   // "bytes", or the hash of the model's file: the same for equal tokenizers wherever they lie.
@@ -34,9 +36,11 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& source);
 std::string tokenizer_of(const std::string& own, const std::string& given);
 
 // Trains a byte-pair SentencePiece model of `vocab` pieces that gives every valid UTF-8 text
-// without U+2581 back byte for byte (byte fallback, no normalisation). Deterministic. `texts`: text
-// files, JSONL or directories as Corpus::open takes them; at most the first 64 MiB are used.
-// Returns the bytes of the model file. Error(BadInput) when the text does not give so many pieces.
-std::string trained_tokenizer(const std::vector<std::string>& texts, std::int64_t vocab);
+// without U+2581 back byte for byte (byte fallback, no normalisation). Deterministic. `texts` hands
+// text to its argument; at most the first 64 MiB are used. Returns the bytes of the model file.
+// Error(BadInput) when the text does not give so many pieces.
+using TakeText = std::function<void(std::string_view text)>;
+std::string trained_tokenizer(const std::function<void(const TakeText& take)>& texts,
+                              std::int64_t vocab);
 
 }  // namespace moebius

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -62,6 +63,18 @@ Tokens Tokens::in_file(const std::string& path, std::int64_t offset, std::int64_
   return tokens;
 }
 
+Tokens Tokens::parts(std::shared_ptr<const Tokens> whole,
+                     const std::vector<std::pair<std::int64_t, std::int64_t>>& ranges) {
+  Tokens tokens(whole->width_);
+  tokens.whole_ = std::move(whole);
+  for (const auto& [begin, end] : ranges) {
+    tokens.here_.push_back(tokens.size_);
+    tokens.there_.push_back(begin);
+    tokens.size_ += end - begin;
+  }
+  return tokens;
+}
+
 void Tokens::append(std::span<const std::int32_t> ids) {
   std::byte* to = extend(static_cast<std::int64_t>(ids.size())).data();
   for (const std::int32_t id : ids) {
@@ -86,6 +99,19 @@ std::int32_t Tokens::operator[](std::int64_t i) const {
 
 void Tokens::copy(std::int64_t begin, std::int64_t count, std::int32_t* to) const {
   MOEBIUS_CHECK(begin >= 0 && begin + count <= size_, "[tokens] {}+{} of {}", begin, count, size_);
+  if (whole_) {
+    auto part = static_cast<std::size_t>(std::upper_bound(here_.begin(), here_.end(), begin) -
+                                         here_.begin() - 1);
+    for (; count > 0; ++part) {
+      const std::int64_t end = part + 1 < here_.size() ? here_[part + 1] : size_;
+      const std::int64_t taken = std::min(count, end - begin);
+      whole_->copy(there_[part] + begin - here_[part], taken, to);
+      begin += taken;
+      to += taken;
+      count -= taken;
+    }
+    return;
+  }
   const std::byte* from = nullptr;
   if (owned()) {
     from = owned_.data() + begin * width_;
@@ -101,6 +127,17 @@ void Tokens::copy(std::int64_t begin, std::int64_t count, std::int32_t* to) cons
   if (width_ == 1) return widen<std::uint8_t>(from, count, to);
   if (width_ == 2) return widen<std::uint16_t>(from, count, to);
   widen<std::uint32_t>(from, count, to);
+}
+
+void for_each_chunk(const Tokens& tokens,
+                    const std::function<void(std::span<const std::int32_t>)>& visit) {
+  constexpr std::int64_t kChunk = 1 << 16;
+  std::vector<std::int32_t> ids;
+  for (std::int64_t at = 0; at < tokens.size(); at += kChunk) {
+    ids.resize(static_cast<std::size_t>(std::min(kChunk, tokens.size() - at)));
+    tokens.copy(at, static_cast<std::int64_t>(ids.size()), ids.data());
+    visit(ids);
+  }
 }
 
 }  // namespace moebius

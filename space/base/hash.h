@@ -26,6 +26,6 @@ class Hasher {
 };
 
 std::string hash_hex(std::string_view bytes);
-std::uint64_t hash64(std::string_view bytes);  // XXH3-64, seed 0
+std::uint64_t hash64(std::string_view bytes, std::uint64_t seed = 0);  // XXH3-64
 
 }  // namespace moebius

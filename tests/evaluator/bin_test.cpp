@@ -2,10 +2,12 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <set>
 
 #include "evaluator/corpus/bin_file.h"
 #include "evaluator/corpus/corpus.h"
 #include "evaluator/corpus/prepare.h"
+#include "evaluator/corpus/splits.h"
 #include "evaluator/corpus/tokenizer.h"
 #include "evaluator_support.h"
 
@@ -33,28 +35,49 @@ std::vector<std::uint16_t> counted(std::size_t n) {
 
 TEST(Bin, Gpt2FilesAreOneDocumentPerEndOfText) {
   const Folder directory;
-  auto tokens = counted(2000);
-  for (std::size_t i = 99; i < 2000; i += 100) tokens[i] = 50256;
+  auto tokens = counted(20'000);  // documents of 100 tokens, segments of 2,100
+  for (std::size_t i = 99; i < tokens.size(); i += 100) tokens[i] = 50256;
   const auto corpus = Corpus::open(directory.write("a.bin", bin(20240520, 1, tokens)), "");
   EXPECT_EQ(corpus->vocab(), 50257);
-  EXPECT_EQ(corpus->documents(Split::Train), 18);
-  EXPECT_EQ(corpus->size(Split::Train), 1800);
-  EXPECT_EQ(corpus->size(Split::Validation), 100);
-  TokenWindows batch;
-  corpus->fixed_batch(Split::Validation, 0, 1, 10, batch);
-  EXPECT_EQ(batch.tokens[0], 1000 + 1800);
+  EXPECT_EQ(corpus->segments(Split::Train), 8);
+  EXPECT_EQ(corpus->segments(Split::Validation), 1);
+  EXPECT_EQ(corpus->segments(Split::Test), 1);
+  std::set<std::int32_t> firsts;
+  std::int64_t all = 0;
+  for (const Split split : {Split::Train, Split::Validation, Split::Test}) {
+    all += corpus->size(split);
+    EXPECT_EQ(corpus->documents(split), corpus->size(split) / 100);
+    TokenWindows batch;
+    for (std::int64_t i = 0; i < corpus->batches(split, 1, 100); ++i) {
+      corpus->fixed_batch(split, i, 1, 100, batch);
+      EXPECT_TRUE(firsts.insert(batch.tokens[0]).second);
+      EXPECT_EQ(batch.tokens[98], batch.tokens[0] + 98);
+      EXPECT_EQ(batch.tokens[99], 50256);
+    }
+  }
+  EXPECT_EQ(all, 20'000);
+  EXPECT_EQ(firsts.size(), 197u);  // a split's last window lacks its target
   EXPECT_TRUE(std::isnan(corpus->bytes_per_token(Split::Train)));
   EXPECT_EQ(corpus->tokenizer(), nullptr);
 }
 
-TEST(Bin, WithoutEndOfTextIsOneDocumentSplitAtNinetyPercent) {
+TEST(Bin, WithoutEndOfTextEachSplitIsOneDocument) {
   const Folder directory;
-  const std::vector<std::uint32_t> tokens(1000, 127'000);
+  std::vector<std::uint32_t> tokens(50'000);
+  std::iota(tokens.begin(), tokens.end(), 0u);
   const auto corpus = Corpus::open(directory.write("a.bin", bin(20240801, 7, tokens)), "");
   EXPECT_EQ(corpus->vocab(), 128256);
-  EXPECT_EQ(corpus->size(Split::Train), 900);
-  EXPECT_EQ(corpus->size(Split::Validation), 50);
-  EXPECT_EQ(corpus->size(Split::Test), 50);
+  EXPECT_EQ(corpus->size(Split::Validation), 2 * 2048);  // 5 % of 25 segments, rounded up
+  for (const Split split : {Split::Train, Split::Validation, Split::Test})
+    EXPECT_EQ(corpus->documents(split), 1);
+  TokenWindows batch;
+  corpus->fixed_batch(Split::Validation, 1, 1, 2047, batch);
+  EXPECT_EQ(batch.targets[0] - batch.tokens[0] == 1, false);  // where the second segment begins
+  EXPECT_EQ(batch.targets[1] - batch.tokens[1], 1);
+  const std::string small =
+      directory.write("b.bin", bin(20240801, 7, std::vector<std::uint32_t>{1, 2, 3}));
+  EXPECT_EQ(bad_input_of([&] { Corpus::open(small, ""); }).rfind(small + ": a split would be", 0),
+            0u);
 }
 
 TEST(Bin, TrainFileFindsItsHeldOutFiles) {
@@ -81,6 +104,23 @@ TEST(Bin, TokensInAFileAndOwnedOnesAreTheSame) {
     filed.copy(10, count, right.data());
     EXPECT_EQ(left, right);
   }
+}
+
+TEST(Bin, PartsOfARowAreReadAcrossTheirBorders) {
+  auto whole = std::make_shared<Tokens>(2);
+  std::vector<std::int32_t> ids(100);
+  std::iota(ids.begin(), ids.end(), 0);
+  whole->append(ids);
+  const Tokens parts = Tokens::parts(whole, {{10, 13}, {40, 41}, {20, 25}});
+  ASSERT_EQ(parts.size(), 9);
+  const std::vector<std::int32_t> expected = {10, 11, 12, 40, 20, 21, 22, 23, 24};
+  for (std::size_t begin = 0; begin < 9; ++begin)
+    for (std::size_t end = begin; end <= 9; ++end) {
+      std::vector<std::int32_t> got(end - begin);
+      parts.copy(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin),
+                 got.data());
+      EXPECT_TRUE(std::equal(got.begin(), got.end(), expected.begin() + static_cast<long>(begin)));
+    }
 }
 
 TEST(Bin, AFileCutShortWhileInUseIsAnErrorAndNotASignal) {
@@ -118,12 +158,16 @@ TEST(Bin, DamagedFilesAreRefusedWithTheNumbers) {
             ": token outside the vocabulary at offset 777; allowed: 0..50256; got: 60000");
 }
 
+std::string lines(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += "line " + std::to_string(i) + (i % 7 ? "\n" : "\n \n");
+  return text;
+}
+
 TEST(Prepare, BytesBecomeTheVeryCorpusOfTheText) {
   const Folder directory;
-  std::string text;
-  for (int i = 0; i < 3000; ++i) text += "line " + std::to_string(i) + (i % 7 ? "\n" : "\n\n");
-  const auto path = directory.write("a.txt", text);
-  const PreparedCorpus prepared = prepare({path, directory.file("out/a"), "", 0});
+  const auto path = directory.write("a.txt", lines(3000));
+  const PreparedCorpus prepared = prepare({path, directory.file("out/a"), "", 0, 0});
   const auto direct = Corpus::open(path, ""),
              read = Corpus::open(directory.file("out/a_train.bin"), "");
   EXPECT_EQ(read->hash(), direct->hash());
@@ -142,7 +186,7 @@ TEST(Prepare, TrainsATokenizerThatTravelsWithTheTokens) {
   std::string text;
   for (int i = 0; i < 2000; ++i) text += "the mill by the river " + std::to_string(i % 37) + "\n\n";
   const auto path = directory.write("a.txt", text);
-  const PreparedCorpus prepared = prepare({path, directory.file("a"), "", 300});
+  const PreparedCorpus prepared = prepare({path, directory.file("a"), "", 300, 0});
   EXPECT_EQ(prepared.vocab, 300);
   const auto direct = Corpus::open(path, directory.file("a.model"));
   std::filesystem::create_directory(directory.file("moved"));
@@ -155,10 +199,52 @@ TEST(Prepare, TrainsATokenizerThatTravelsWithTheTokens) {
   EXPECT_EQ(read->tokenizer()->decode(read->tokenizer()->encode("by the mill")), "by the mill");
 }
 
+// The bytes of the tokenizer that a text trains.
+std::string model_of(const std::string& text, std::int64_t deal) {
+  const Folder directory;
+  prepare({directory.write("a.txt", text), directory.file("a"), "", 300, deal});
+  return read_text(directory.file("a.model"));
+}
+
+TEST(Prepare, TrainsATokenizerOnTheTrainingSplitAlone) {
+  std::vector<std::string> segments(40);
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    while (segments[i].size() < static_cast<std::size_t>(kSegmentBytes))
+      segments[i] +=
+          "the mill by the river " + std::to_string(segments[i].size() * 7919 % 97) + "\n\n";
+  const auto joined = [&](const std::vector<Split>& splits, std::set<Split> drowned) {
+    std::string text;
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      std::string segment = segments[i];
+      if (drowned.count(splits[i]) > 0)
+        for (char& byte : segment)
+          if (byte >= 'a' && byte <= 'z') byte = static_cast<char>('z' - (byte - 'a') % 5);
+      text += segment;
+    }
+    return text;
+  };
+  const std::vector<Split> splits = deal_segments(40, 0, "");
+  const std::string plain = model_of(joined(splits, {}), 0);
+  EXPECT_EQ(model_of(joined(splits, {Split::Validation, Split::Test}), 0), plain);
+  EXPECT_NE(model_of(joined(splits, {Split::Train}), 0), plain);
+}
+
+TEST(Prepare, AnotherDealIsKeptByItsTokens) {
+  const Folder directory;
+  const auto path = directory.write("a.txt", lines(6000));
+  const PreparedCorpus first = prepare({path, directory.file("a"), "", 0, 0}),
+                       other = prepare({path, directory.file("b"), "", 0, 1});
+  EXPECT_NE(first.hash, other.hash);
+  const auto corpus = Corpus::open(directory.file("b_train.bin"), "");
+  EXPECT_EQ(corpus->hash(), other.hash);
+  EXPECT_EQ(corpus->segments(Split::Test), 1);
+  EXPECT_NE(corpus->describe().find("of deal 1"), std::string::npos);
+}
+
 TEST(Prepare, NoticesTokensThatAreNotThoseOfItsSidecar) {
   const Folder directory;
-  const auto path = directory.write("a.txt", std::string(5000, 'a') + "b");
-  prepare({path, directory.file("a"), "", 0});
+  const auto path = directory.write("a.txt", lines(3000));
+  prepare({path, directory.file("a"), "", 0, 0});
   std::string bytes = read_text(directory.file("a_val.bin"));
   bytes[1030] = 'z';
   directory.write("a_val.bin", bytes);
@@ -169,11 +255,12 @@ TEST(Prepare, NoticesTokensThatAreNotThoseOfItsSidecar) {
 TEST(Prepare, WritesNothingOnBadInput) {
   const Folder directory;
   const auto tiny = directory.write("tiny.txt", "abc");
+  const auto good = directory.write("good.txt", lines(3000));
   const auto bad = directory.write("bad.jsonl", "{\"text\":\"x\"}\nnonsense\n");
-  bad_input_of([&] { prepare({tiny, directory.file("o/x"), "", 0}); });
-  bad_input_of([&] { prepare({bad, directory.file("p/x"), "", 0}); });
-  bad_input_of([&] { prepare({tiny, directory.file("q/x"), "", 100000}); });
-  bad_input_of([&] { prepare({tiny, directory.file("r/x"), tiny, 0}); });
+  bad_input_of([&] { prepare({tiny, directory.file("o/x"), "", 0, 0}); });
+  bad_input_of([&] { prepare({bad, directory.file("p/x"), "", 0, 0}); });
+  bad_input_of([&] { prepare({good, directory.file("q/x"), "", 100000, 0}); });
+  bad_input_of([&] { prepare({good, directory.file("r/x"), tiny, 0, 0}); });
   for (const char* name : {"o", "p", "q", "r"}) {
     EXPECT_FALSE(std::filesystem::exists(directory.file(name))) << name;
   }

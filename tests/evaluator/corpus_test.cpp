@@ -19,7 +19,10 @@ constexpr std::array<Split, 3> kSplits = {Split::Train, Split::Validation, Split
 
 Texts documents_of(const std::string& path) {
   Texts documents;
-  TextSource(path).for_each([&](std::string_view text) { documents.emplace_back(text); });
+  TextSource(path).for_each([&](const Piece& piece) {
+    if (piece.begins) documents.emplace_back();
+    documents.back() += piece.text;
+  });
   return documents;
 }
 
@@ -54,6 +57,10 @@ TEST(Documents, EndWithTheBlankLinesAfterThem) {
             (Texts{"one\ntwo\n\n", "three\n\n\n\n", "four"}));
   EXPECT_EQ(documents_of(directory.write("b", "\n\n\nlate\r\n\r\nnext\r\n")),
             (Texts{"\n\n\nlate\r\n\r\n", "next\r\n"}));
+  // Lines of white space are blank; a line's own white space is its document's.
+  EXPECT_EQ(documents_of(directory.write("d", "one\n \t\r\v\f\ntwo\n\n  three \n \n \n\tfour\n ")),
+            (Texts{"one\n \t\r\v\f\n", "two\n\n", "  three \n \n \n", "\tfour\n "}));
+  EXPECT_EQ(documents_of(directory.write("e", " \n \n  ")), Texts{" \n \n  "});
   EXPECT_EQ(documents_of(directory.write("c", std::string("\0\xFF\n\n\0", 5))),
             (Texts{std::string("\0\xFF\n\n", 4), std::string("\0", 1)}));
 }
@@ -66,6 +73,22 @@ TEST(Documents, OfAFileAreTheFileAcrossBlockBorders) {
     joined += document;
   EXPECT_EQ(joined, text);
   EXPECT_EQ(documents_of(directory.file("a.txt")).size(), 150'000u);
+}
+
+TEST(Documents, LongOnesComeInPiecesThatSayWhereTheyBeginAndEnd) {
+  const Folder directory;
+  constexpr std::size_t kPiece = 64 << 20;
+  // The first document ends where a piece does; the second line's white space spans two pieces.
+  const std::string path =
+      directory.write("a.txt", std::string(kPiece - 2, 'x') + "\n\n" + "y\n\n" +
+                                   std::string(kPiece + 5, ' ') + "z");
+  std::vector<std::pair<std::size_t, std::string>> pieces;
+  TextSource(path).for_each([&](const Piece& piece) {
+    pieces.emplace_back(piece.text.size(),
+                        std::string(piece.begins ? "b" : "-") + (piece.ends ? "e" : "-"));
+  });
+  using Pieces = decltype(pieces);
+  EXPECT_EQ(pieces, (Pieces{{kPiece, "be"}, {kPiece, "b-"}, {0, "-e"}, {9, "be"}}));
 }
 
 TEST(Documents, ComeFromJsonLinesAndSortedDirectories) {
@@ -88,34 +111,6 @@ TEST(Documents, NameFileLineAndReasonOfBadJsonLines) {
   EXPECT_EQ(fault("{\"text\":7}").rfind(":2:/text: not a string", 0), 0u);
 }
 
-TEST(Splitter, CutsByDocumentNearNinetyAndNinetyFivePercent) {
-  const Folder directory;
-  const std::string text = many_documents(1000);
-  const auto corpus = Corpus::open(directory.write("a.txt", text), "");
-  EXPECT_EQ(corpus->documents(Split::Train), 900);
-  EXPECT_EQ(corpus->documents(Split::Validation), 50);
-  EXPECT_EQ(corpus->documents(Split::Test), 50);
-  std::string joined;
-  for (const Split split : kSplits) joined += text_of(*corpus, split);
-  EXPECT_EQ(joined, text);  // nothing lost, nothing twice, in order
-  EXPECT_EQ(corpus->bytes_per_token(Split::Validation), 1);
-}
-
-TEST(Splitter, CutsASingleDocumentAtTheMarks) {
-  const Folder directory;
-  const auto corpus = Corpus::open(directory.write("a.txt", std::string(1000, 'x') + "y"), "");
-  EXPECT_EQ(corpus->size(Split::Train), 901);
-  EXPECT_EQ(corpus->size(Split::Validation), 50);
-  EXPECT_EQ(corpus->size(Split::Test), 50);
-}
-
-TEST(Splitter, NeverCutsInsideACharacter) {
-  std::string text;
-  for (int i = 0; i < 101; ++i) text += "\xE2\x82\xAC";
-  Splitter splitter(static_cast<std::int64_t>(text.size()));
-  splitter.place(text, [](Split, std::string_view piece) { EXPECT_EQ(piece.size() % 3, 0u); });
-}
-
 TEST(TrainBatch, IsAFunctionOfSeedStepAndRow) {
   const Folder directory;
   const auto corpus = Corpus::open(directory.write("a.txt", many_documents(1000)), "");
@@ -136,15 +131,15 @@ TEST(TrainBatch, IsAFunctionOfSeedStepAndRow) {
 
 TEST(TrainBatch, RowsShareNoDocumentAndNoRowLeavesTheTrainingSplit) {
   const Folder directory;
-  std::string text;  // every document is 20 times its own letter: 700 of them, 3 bytes each
-  for (int i = 0; i < 200; ++i)
-    for (int j = 0; j < 10; ++j)
-      text += std::string(1, static_cast<char>(33 + i)) + (j == 9 ? "\n\n" : "");
+  std::string text;  // every document is 130 times its own letter: 63 of them make a segment
+  for (int i = 0; i < 200; ++i) text += std::string(130, static_cast<char>(33 + i)) + "\n\n";
   const auto corpus = Corpus::open(directory.write("a.txt", text), "");
-  ASSERT_EQ(corpus->documents(Split::Train), 180);
+  ASSERT_EQ(corpus->segments(Split::Train), 2);
+  const std::string train = text_of(*corpus, Split::Train);
+  ASSERT_GE(corpus->documents(Split::Train), 4 * 16);
   TokenWindows batch;
   for (std::int64_t t = 0; t < 200; ++t) {
-    corpus->train_batch(3, t, 16, 20, batch);  // a window touches two or three documents
+    corpus->train_batch(3, t, 16, 20, batch);  // a window touches one or two documents
     std::set<std::int32_t> seen;
     for (std::size_t row = 0; row < 16; ++row) {
       std::set<std::int32_t> here(batch.tokens.begin() + row * 20,
@@ -152,7 +147,7 @@ TEST(TrainBatch, RowsShareNoDocumentAndNoRowLeavesTheTrainingSplit) {
       here.insert(batch.targets[row * 20 + 19]);
       here.erase('\n');
       for (const std::int32_t document : here) {
-        EXPECT_LT(document, 33 + 180);
+        EXPECT_NE(train.find(static_cast<char>(document)), std::string::npos);
         EXPECT_TRUE(seen.insert(document).second) << "step " << t << ", row " << row;
       }
     }
@@ -161,28 +156,34 @@ TEST(TrainBatch, RowsShareNoDocumentAndNoRowLeavesTheTrainingSplit) {
 
 TEST(TrainBatch, RowsOfOneDocumentDoNotOverlap) {
   const Folder directory;
-  std::string text;  // positions can be read back: 3 digits in base 26
-  for (int i = 0; i < 2000; ++i)
-    for (const int digit : {i / 676, i / 26 % 26, i % 26}) text += static_cast<char>('a' + digit);
+  std::string text;  // positions can be read back: 4 digits in base 26, 25 numbers a line
+  for (int i = 0; i < 10'000; ++i) {
+    for (const int digit : {i / 17576, i / 676 % 26, i / 26 % 26, i % 26})
+      text += static_cast<char>('a' + digit);
+    if (i % 25 == 24) text += '\n';
+  }
   const auto corpus = Corpus::open(directory.write("a.txt", text), "");
+  ASSERT_EQ(corpus->documents(Split::Train), 1);
+  const std::string train = text_of(*corpus, Split::Train);
   TokenWindows batch;
   for (std::int64_t t = 0; t < 50; ++t) {
     corpus->train_batch(3, t, 16, 90, batch);
     std::vector<std::size_t> begins;
     for (std::size_t row = 0; row < 16; ++row)
-      begins.push_back(text.find(
+      begins.push_back(train.find(
           std::string(batch.tokens.begin() + row * 90, batch.tokens.begin() + (row + 1) * 90)));
     std::sort(begins.begin(), begins.end());
+    ASSERT_LT(begins.back(), train.size());
     for (std::size_t row = 1; row < 16; ++row) EXPECT_GT(begins[row] - begins[row - 1], 90u);
   }
 }
 
 TEST(TrainBatch, ReachesEveryTokenOfTheSplitUniformly) {
   const Folder directory;
-  const auto corpus = Corpus::open(directory.write("a.txt", many_documents(100)), "");
+  const auto corpus = Corpus::open(directory.write("a.txt", many_documents(1000)), "");
   std::set<std::vector<std::int32_t>> windows;
   TokenWindows batch;
-  for (std::int64_t t = 0; t < 20'000; ++t) {
+  for (std::int64_t t = 0; t < 200'000; ++t) {
     corpus->train_batch(1, t, 1, 20, batch);
     windows.insert(batch.tokens);
   }
@@ -215,7 +216,7 @@ TEST(FixedBatch, CoversTheSplitOnceWithRowsFarApart) {
 
 TEST(Corpus, HashChangesWithEveryTokenAndNothingElse) {
   const Folder directory;
-  std::string text = many_documents(100);
+  std::string text = many_documents(1000);
   const auto hash = [&](const std::string& name) {
     return Corpus::open(directory.write(name, text), "")->hash();
   };
@@ -249,16 +250,30 @@ TEST(Corpus, RefusesWhatCannotBeRead) {
 
 TEST(Corpus, TooLittleTextIsRefusedWithTheNumbers) {
   const Folder directory;
-  const auto one = Corpus::open(directory.write("one.txt", "x"), "");
-  EXPECT_EQ(bad_input_of([&] { check_windows(*one, Split::Train, 4, 128); }),
-            "corpus: the train split is too small for one window of S + 1 = 128 + 1; allowed: at "
-            "least 129 tokens; got: 1 tokens");
-  const auto small = Corpus::open(directory.write("small.txt", many_documents(100)), "");
+  const auto fault = [&](const std::string& text) {
+    const std::string path = directory.write("a.txt", text);
+    return bad_input_of([&] { Corpus::open(path, ""); }).substr(path.size());
+  };
+  const auto ending = [](const std::string& count) {
+    return ": a split would be empty: too few segments, which are whole documents (blank lines end "
+           "one) or, without any, lines of 8192 bytes or more; allowed: at least 3 segments; "
+           "got: " +
+           count;
+  };
+  EXPECT_EQ(fault("x"), ending("1"));
+  EXPECT_EQ(fault(std::string(100'000, 'x')), ending("1"));  // one line
+  EXPECT_EQ(fault(many_documents(820)), ending("2"));        // 16,400 bytes, just two segments
+  EXPECT_EQ(fault("title\n\n" + std::string(100'000, 'x')), ending("1"));
+  const auto small = Corpus::open(directory.write("small.txt", many_documents(830)), "");
   check_windows(*small, Split::Train, 4, 16);
-  check_windows(*small, Split::Validation, 4, 16);
-  EXPECT_EQ(bad_input_of([&] { check_windows(*small, Split::Validation, 8, 16); }),
-            "corpus: the validation split is too small for one batch of B x S + 1 = 8 x 16 + 1; "
-            "allowed: at least 129 tokens; got: 100 tokens");
+  EXPECT_EQ(bad_input_of([&] { check_windows(*small, Split::Train, 4, 10'000); }),
+            "corpus: the train split is too small for one window of S + 1 = 10000 + 1; allowed: at "
+            "least 10001 tokens; got: " +
+                std::to_string(small->size(Split::Train)) + " tokens");
+  EXPECT_EQ(bad_input_of([&] { check_windows(*small, Split::Validation, 1024, 16); }),
+            "corpus: the validation split is too small for one batch of B x S + 1 = 1024 x 16 + 1; "
+            "allowed: at least 16385 tokens; got: " +
+                std::to_string(small->size(Split::Validation)) + " tokens");
 }
 
 TEST(Corpus, ShakespeareIsCutIntoSpeeches) {
@@ -272,8 +287,8 @@ TEST(Corpus, ShakespeareIsCutIntoSpeeches) {
   }
   EXPECT_EQ(total, 1'115'394);
   EXPECT_EQ(documents, 7222);
-  EXPECT_NEAR(static_cast<double>(corpus->size(Split::Train)), 0.9 * 1'115'394, 1000);
-  EXPECT_NEAR(static_cast<double>(corpus->size(Split::Validation)), 0.05 * 1'115'394, 1000);
+  EXPECT_NEAR(static_cast<double>(corpus->size(Split::Train)), 0.9 * 1'115'394, 10'000);
+  EXPECT_NEAR(static_cast<double>(corpus->size(Split::Validation)), 0.05 * 1'115'394, 5'000);
   EXPECT_TRUE(std::isnan(corpus->floor(Split::Validation, 16, 64, 1)));
 }
 

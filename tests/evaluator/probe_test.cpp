@@ -33,7 +33,7 @@ class Probe : public ::testing::Test {
  protected:
   Probe() {
     std::string text;
-    for (int i = 0; i < 400; ++i)
+    for (int i = 0; i < 800; ++i)
       text += "what comes next is not known " + std::to_string(i) + "\n\n";
     data_ = directory_.write("text.txt", text);
   }

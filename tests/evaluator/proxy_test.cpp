@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "evaluator/corpus/corpus.h"
+#include "evaluator/corpus/splits.h"
 #include "evaluator/training/trainer.h"
 #include "evaluator_support.h"
 #include "model/checkpoint.h"
@@ -15,7 +16,7 @@ using namespace testing_support;
 // Text that a tiny model learns: "abcabc.." in documents.
 std::string simple_text() {
   std::string text;
-  for (int i = 0; i < 400; ++i) text += "abcdefgh abcdefgh " + std::to_string(i % 10) + "\n\n";
+  for (int i = 0; i < 800; ++i) text += "abcdefgh abcdefgh " + std::to_string(i % 10) + "\n\n";
   return text;
 }
 
@@ -294,6 +295,28 @@ TEST_F(Proxy, KeptWeightsAreTheJudgedModel) {
   const auto batches = evaluation_batches(*corpus, Split::Validation, candidate.recipe);
   EXPECT_EQ(mean_loss(learner, *corpus, Split::Validation, candidate.recipe, batches, Mode::Causal),
             outcome.measurement.loss);
+
+  // The subset in the words of docs/conventions.md, from the text of the split.
+  std::string text;
+  SplitText(data_).for_each([&](Split split, const Piece& piece) {
+    if (split == Split::Validation) text += piece.text;
+  });
+  const auto batch = static_cast<std::size_t>(candidate.recipe.batch),
+             seq = static_cast<std::size_t>(candidate.recipe.seq);
+  const std::size_t n = (text.size() - 1) / seq / batch,
+                    used = std::min(n, (1024 + batch * seq - 1) / (batch * seq));
+  double sum = 0;
+  for (std::size_t i = 0; i < used; ++i) {
+    std::vector<std::int32_t> tokens, targets;
+    for (std::size_t r = 0; r < batch; ++r)
+      for (std::size_t s = 0; s < seq; ++s) {
+        const std::size_t position = (i + r * n) * seq + s;
+        tokens.push_back(static_cast<unsigned char>(text[position]));
+        targets.push_back(static_cast<unsigned char>(text[position + 1]));
+      }
+    for (const double loss : learner.evaluate(tokens, targets, Mode::Causal)) sum += loss;
+  }
+  EXPECT_EQ(sum / static_cast<double>(used * batch * seq), outcome.measurement.loss);
 }
 
 TEST_F(Proxy, ObserverSeesThePlanAndAboutFiftyPoints) {

@@ -13,10 +13,14 @@ using testing_support::read_text;
 
 std::string prose() {
   std::string text;
-  for (int i = 0; i < 400; ++i)
+  for (int i = 0; i < 2000; ++i)
     text += "The river " + std::to_string(i * 7919 % 1000) +
             " runs past the mill, and caf\xC3\xA9s\n" + (i % 5 == 4 ? "\n" : "");
   return text;
+}
+
+std::string trained_on(const std::string& text, std::int64_t vocab) {
+  return trained_tokenizer([&](const TakeText& take) { take(text); }, vocab);
 }
 
 TEST(Tokenizer, BytesAreTheirOwnTokens) {
@@ -48,8 +52,7 @@ TEST(Tokenizer, OfAModelIsItsOwnUnlessGivenAndNeverGuessed) {
 
 TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
   const Folder directory;
-  const std::string text = directory.write("prose.txt", prose());
-  directory.write("a.model", trained_tokenizer({text}, 320));
+  directory.write("a.model", trained_on(prose(), 320));
   const auto model = open_tokenizer(directory.file("a.model"));
   EXPECT_EQ(model->vocab(), 320);
   EXPECT_GE(model->end_of_text(), 0);
@@ -58,16 +61,16 @@ TEST(Tokenizer, TrainedModelGivesTextBackByteForByte) {
         std::string("unseen: \xE2\x82\xAC \xF0\x9F\x8E\xB5"), std::string()})
     EXPECT_EQ(model->decode(model->encode(sample)), sample);
   EXPECT_LT(model->encode(prose()).size(), prose().size() / 2);
-  EXPECT_EQ(model->encode_document("a").back(), model->end_of_text());
+  EXPECT_EQ(model->encode_piece("a", true).back(), model->end_of_text());
+  EXPECT_NE(model->encode_piece("a", false).back(), model->end_of_text());
 
-  directory.write("b.model", trained_tokenizer({text}, 320));
+  directory.write("b.model", trained_on(prose(), 320));
   EXPECT_EQ(read_text(directory.file("a.model")), read_text(directory.file("b.model")));
   EXPECT_EQ(open_tokenizer(directory.file("b.model"))->identity(), model->identity());
 }
 
 // The trainer skips lines above 4,192 bytes, so long ones are cut for it.
 TEST(Tokenizer, LongLinesTrainAsIfTheyWereShort) {
-  const Folder directory;
   std::string one_line, short_lines;
   for (int i = 0; i < 6 * 1365; ++i) {  // 1365 characters of 3 bytes: the most below 4,096 bytes
     const std::string character = {'\xE4', static_cast<char>(0xB8 + i * i % 7),
@@ -75,9 +78,7 @@ TEST(Tokenizer, LongLinesTrainAsIfTheyWereShort) {
     one_line += character;
     short_lines += character + (i % 1365 == 1364 ? "\n" : "");
   }
-  const std::string a = directory.write("a.txt", one_line),
-                    b = directory.write("b.txt", short_lines);
-  EXPECT_EQ(trained_tokenizer({a}, 700), trained_tokenizer({b}, 700));
+  EXPECT_EQ(trained_on(one_line, 700), trained_on(short_lines, 700));
 }
 
 TEST(Tokenizer, RefusesWhatIsNoModelAndImpossibleVocabularies) {
@@ -87,13 +88,13 @@ TEST(Tokenizer, RefusesWhatIsNoModelAndImpossibleVocabularies) {
   EXPECT_EQ(bad_input_of([&] { open_tokenizer("/nowhere.model"); }).rfind("/nowhere.model: ", 0),
             0u);
   for (const std::int64_t vocab : {10, 100000})
-    EXPECT_EQ(bad_input_of([&] { trained_tokenizer({text}, vocab); }).rfind("--vocab: ", 0), 0u);
+    EXPECT_EQ(bad_input_of([&] { trained_on(prose(), vocab); }).rfind("--vocab: ", 0), 0u);
 }
 
 TEST(Tokenizer, ModelsCutTextAtTheSameBytesAsBytes) {
   const Folder directory;
   const std::string text = directory.write("prose.txt", prose());
-  directory.write("a.model", trained_tokenizer({text}, 320));
+  directory.write("a.model", trained_on(prose(), 320));
   const auto bytes = Corpus::open(text, ""), pieces = Corpus::open(text, directory.file("a.model"));
   for (const Split split : {Split::Train, Split::Validation, Split::Test}) {
     EXPECT_EQ(bytes->documents(split), pieces->documents(split));
