@@ -6,6 +6,7 @@
 #include "model/roofline.h"
 #include "search/commands/listing.h"
 #include "search/commands/session.h"
+#include "search/study/stored.h"
 #include "search/study/worker_pool.h"
 #include "space/base/log.h"
 #include "space/base/units.h"
@@ -159,6 +160,8 @@ int run(Options& options) {
   EvaluatorOptions evaluator = evaluator_options(options.data, recipe_of(study));
   const std::int64_t limit = trial_memory(evaluator.memory_limit);
   const Table table = plan_table(blocks, machine(blocks.front().recipe, options.data), limit);
+  if (const std::string note = rules_note(study.settings); !note.empty())
+    info("the proxy losses: {}", note.substr(0, note.size() - 1));
   if (options.plan) {
     print_table(table, options.list);
     if (options.list.format == "table") print_out(plan_notes(blocks, options));

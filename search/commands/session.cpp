@@ -135,6 +135,7 @@ std::unique_ptr<Session> Session::scaled(const DbOptions& db, const StudyRow& ro
   check_workers(data, config.lag);
   check_name(name);
   session->db_.study = config.name = name;
+  config.rules = kRules;  // blocks of older studies are seeds
   config.recipe = blocks.front().recipe;
   config.budget = parse_budget(budget);
   config.trials = 0;
@@ -145,7 +146,10 @@ std::unique_ptr<Session> Session::scaled(const DbOptions& db, const StudyRow& ro
   for (const ScaledBlock& block : blocks)
     (block.trial < 0 ? config.baselines : found).push_back({block.name, block.spec});
   // What fitted when the study was made: today's free memory is no reason to change it.
-  if (const auto known = known_study(session->db_)) config.baselines = known->baselines;
+  if (const auto known = known_study(session->db_)) {
+    check_rules(*known);
+    config.baselines = known->baselines;
+  }
   if (!data.data.empty()) config.data = data.data;
   if (!data.tokenizer.empty()) config.tokenizer = data.tokenizer;
   made.evaluator = make_evaluator(config, session->resources());

@@ -3,6 +3,7 @@
 #include "search/commands/options.h"
 #include "search/report/draw.h"
 #include "search/report/leaderboard.h"
+#include "search/study/stored.h"
 #include "space/base/units.h"
 
 namespace moebius {
@@ -60,7 +61,7 @@ void print_text(const StudyRow& study, const History& history, const Trial& tria
   for (const auto& [name, value] : lines) text += fmt::format("{:<27} {}\n", name, value);
   if (const std::string plot = draw_curve(curve, 60, 10, charset); !plot.empty())
     text += "\n" + plot;
-  print_out(text);
+  print_out(text + rules_note(study.settings));
 }
 
 Json curve_json(const std::vector<CurvePoint>& curve) {
@@ -74,6 +75,7 @@ Json curve_json(const std::vector<CurvePoint>& curve) {
 
 void print_json(const StudyRow& study, const Trial& trial, const std::vector<CurvePoint>& curve) {
   Json result = {{"study", study.settings.name},
+                 {"rules", rules_of(study.settings)},
                  {"number", trial.number},
                  {"role", role_text(trial.role)},
                  {"label", trial.label},

@@ -1,6 +1,7 @@
 #include "search/commands/listing.h"
 #include "search/commands/options.h"
 #include "search/results/statistics.h"
+#include "search/study/stored.h"
 
 namespace moebius {
 namespace {
@@ -10,7 +11,7 @@ Table studies_table(ResultsDb& db) {
   table.columns = {{"study"},   {"created"}, {"space"},
                    {"budget"},  {"seed"},    {"trials"},
                    {"done"},    {"open"},    {"best_loss", Style::Loss},
-                   {"redrawn"}, {"data"}};
+                   {"redrawn"}, {"rules"},   {"data"}};
   for (const StudyRow& row : db.studies()) {
     const History history = db.history(row.id);
     const std::optional<BlockResult> best = rank_blocks(history, 1).best;
@@ -18,7 +19,7 @@ Table studies_table(ResultsDb& db) {
     table.rows.push_back({settings.name, row.created, settings.space.value("name", ""),
                           settings.options.value("budget", ""), settings.seed, history.size(),
                           history.count(TrialState::Done), history.open().size(),
-                          best ? or_null(best->loss.mean) : Json(), row.redrawn,
+                          best ? or_null(best->loss.mean) : Json(), row.redrawn, rules_of(settings),
                           settings.provenance.value("data", "")});
   }
   return table;
@@ -35,7 +36,10 @@ Command commands_studies() {
             describe_format(args, *list);
             describe_filters(args, *list);
             return [db, list] {
-              print_table(studies_table(*open_existing(*db, OpenMode::ReadOnly)), *list);
+              const auto results = open_existing(*db, OpenMode::ReadOnly);
+              print_table(studies_table(*results), *list);
+              if (list->format != "table") return 0;
+              for (const StudyRow& row : results->studies()) print_out(rules_note(row.settings));
               return 0;
             };
           }};

@@ -1,6 +1,7 @@
 #include "search/commands/listing.h"
 #include "search/commands/options.h"
 #include "search/report/leaderboard.h"
+#include "search/study/stored.h"
 
 namespace moebius {
 
@@ -18,12 +19,14 @@ Command commands_top() {
             describe_filters(args, *list);
             return [db, list] {
               const auto results = open_existing(*db, OpenMode::ReadOnly);
-              const History history = results->history(pick_study(*results, *db).id);
+              const StudyRow study = pick_study(*results, *db);
+              const History history = results->history(study.id);
               // Conditions and another order look at every block.
               const bool all = !list->where.empty() || !list->sort.empty();
               const Leaderboard board = leaderboard(history, all ? 0 : list->limit);
               print_table(leaderboard_table(board), *list);
-              if (list->format == "table") print_out(leaderboard_notes(board, flags(*db)));
+              if (list->format == "table")
+                print_out(leaderboard_notes(board, flags(*db)) + rules_note(study.settings));
               return 0;
             };
           }};

@@ -2,6 +2,7 @@
 
 #include "search/results/statistics.h"
 #include "search/results/version.h"
+#include "search/study/stored.h"
 #include "space/base/log.h"
 
 namespace moebius {
@@ -49,7 +50,12 @@ ExportSubject export_subject(const StudyRow& study, const History& history, cons
                         {"seed", trial.seed},
                         {"spec_hash", trial.spec_hash},
                         {"budget", study.settings.options.value("budget", "")},
+                        {"rules", rules_of(study.settings)},
+                        {"data", study.settings.provenance.value("data", "")},
                         {"data_hash", study.settings.options.value("data_hash", "")},
+                        {"tokenizer", study.settings.provenance.value("tokenizer", "")},
+                        {"vocab", study.settings.options.value("vocab", std::int64_t{0})},
+                        {"precision", study.settings.options.value("precision", "")},
                         {"loss_over_seeds", loss_over_seeds(history, trial)}};
   subject.provenance.update(to_json(measured));
   return subject;

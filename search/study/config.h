@@ -5,17 +5,13 @@
 #include <vector>
 
 #include "evaluator/training/budget.h"
-#include "space/space.h"
+#include "search/study/baseline.h"
 
 namespace moebius {
 
-struct Baseline {
-  std::string name;  // "glam-nano", the file's stem; "t12-micro" for a scaled block
-  Spec spec;
-  bool operator==(const Baseline&) const = default;
-};
-// The blocks that space.baselines() names, at its scale; trials are compared with the first.
-std::vector<Baseline> space_baselines(const Space& space, const LayerTypes& types);
+// The version of the rules that shape results: splits, the ranked mode, balance losses, statistics.
+// Figures made under different rules are not compared: a study of others is read, never continued.
+inline constexpr std::int64_t kRules = 2;
 
 // The evaluator of studies that `ask` and `tell` drive.
 inline constexpr char kElsewhere[] = "external";
@@ -23,6 +19,7 @@ inline constexpr char kElsewhere[] = "external";
 // All that shapes a study's results, settled when it is made. Initial values hold unless said.
 struct StudyConfig {
   std::string name;
+  std::int64_t rules = kRules;
   Space space;
   Recipe recipe;
   Budget budget{Budget::Unit::Cpu, 20, ""};
@@ -66,6 +63,7 @@ template <class Config, class Visit>
 requires std::same_as<std::remove_const_t<Config>, StudyConfig>
 void for_each_field(Config& config, Visit&& visit) {
   using F = ConfigField;
+  visit(F{.key = "rules", .option = "--study", .absent = 1}, config.rules);
   visit(F{"trials", "--trials N", "search trials of the study", 0, 1'000'000, false},
         config.trials);
   visit(F{"budget", "--budget BUDGET",

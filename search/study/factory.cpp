@@ -129,6 +129,7 @@ MadeStudy new_study(const std::string& name, const StudyRequest& request,
 
 MadeStudy resumed_study(const StudyConfig& stored, const StudyRequest& request,
                         const EvaluatorOptions& resources) {
+  check_rules(stored);
   MadeStudy made;
   made.config = stored;
   StudyConfig& config = made.config;

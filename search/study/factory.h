@@ -30,7 +30,8 @@ struct MadeStudy {
 // this process lends an evaluator: threads, memory, a directory, the catalog.
 MadeStudy new_study(const std::string& name, const StudyRequest& request,
                     const EvaluatorOptions& resources);
-// A study as it was made. Error(BadInput) naming everything that was said and differs.
+// A study as it was made. Error(BadInput) naming everything that was said and differs, and for a
+// study of other rules.
 MadeStudy resumed_study(const StudyConfig& stored, const StudyRequest& request,
                         const EvaluatorOptions& resources);
 // Error(BadInput) when the optimizer or the schedule is unknown.

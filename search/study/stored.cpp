@@ -198,6 +198,30 @@ StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& 
   return config;
 }
 
+std::int64_t rules_of(const StudySettings& settings) {
+  const Json rules = settings.options.value("rules", Json(1));
+  return rules.is_number_integer() ? rules.get<std::int64_t>() : 0;
+}
+
+std::string rules_note(const StudySettings& settings) {
+  const std::int64_t rules = rules_of(settings);
+  if (rules == kRules) return "";
+  return fmt::format(
+      "study {} was made under rules {}, this release has rules {}: its figures are not compared "
+      "with those of today, and it is not continued\n",
+      settings.name, rules, kRules);
+}
+
+void check_rules(const StudyConfig& stored) {
+  if (stored.rules == kRules) return;
+  bad_input("--study",
+            fmt::format("{} was made under rules {} of splits, ranking, losses and statistics, and "
+                        "trials of other rules do not compare; start a new study, with --seed-from "
+                        "and what 'moebius export TRIAL --study {}' writes",
+                        stored.name, stored.rules, stored.name),
+            fmt::format("a study of rules {}", kRules), fmt::format("rules {}", stored.rules));
+}
+
 std::string recipe_option(std::string key) {
   std::replace(key.begin(), key.end(), '_', '-');
   return "--" + key;

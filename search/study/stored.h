@@ -16,6 +16,12 @@ StudySettings settings_of(const StudyConfig& config, const Json& provenance);
 // store them are those that were trained. Error(BadInput) when a newer release made the study, with
 // fields that this one does not know.
 StudyConfig stored_config(ResultsDb& db, const StudyRow& row, const LayerTypes& types);
+// The rules that a study was made under.
+std::int64_t rules_of(const StudySettings& settings);
+// "" or the line that marks a study of other rules.
+std::string rules_note(const StudySettings& settings);
+// Error(BadInput) for a study of other rules: what is trained now does not belong in it.
+void check_rules(const StudyConfig& stored);
 // Of a field of the recipe: "micro_batch" -> "--micro-batch".
 std::string recipe_option(std::string key);
 // Where `given` is not what was `stored`: one line each in the house form, by the option that says

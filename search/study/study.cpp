@@ -87,6 +87,7 @@ struct Study::Impl {
       return given;
     }
     const StudyConfig stored = stored_config(db, *known, plugins.types);
+    check_rules(stored);
     if (given.sampler_options.empty()) given.sampler_options = stored.sampler_options;
     if (given.stopper_options.empty()) given.stopper_options = stored.stopper_options;
     const std::vector<std::string> lines = differences(stored, given);

@@ -23,9 +23,9 @@ namespace moebius {
 class Study {
  public:
   // Creates the study, recording `provenance`, or resumes it: then Error(BadInput) names each
-  // difference from how it was made. Nothing is written when the input is bad. Trials left running
-  // by a dead process are released as lost. A `service` is driven by ask, tell and enqueue: trials
-  // that it gave out stay running when its process ends.
+  // difference from how it was made, or that it was made under other rules. Nothing is written when
+  // the input is bad. Trials left running by a dead process are released as lost. A `service` is
+  // driven by ask, tell and enqueue: trials that it gave out stay running when its process ends.
   Study(StudyConfig config, const StudyPlugins& plugins, ResultsDb& db,
         const Json& provenance = Json::object(), bool service = false);
   ~Study();

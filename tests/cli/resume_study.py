@@ -132,6 +132,69 @@ def options_of_trainers(place):
         run(place, *command, "--backend", "reference")
 
 
+def set_rules(place, db, study, rules):
+    """As a release with other rules would have made the study; None: from before rules had a version."""
+    connection = sqlite3.connect(pathlib.Path(place) / db)
+    options = json.loads(connection.execute("SELECT options FROM study WHERE name = ?",
+                                            (study,)).fetchone()[0])
+    options.pop("rules", None)
+    if rules is not None:
+        options["rules"] = rules
+    connection.execute("UPDATE study SET options = ? WHERE name = ?", (json.dumps(options), study))
+    connection.commit()
+    connection.close()
+
+
+def refused(place, db, study, rules, *commands):
+    before = fingerprint(place)
+    for command in commands:
+        done = run(place, *command, "--db", db, "--study", study, code=2)
+        lines = done.stderr.decode().splitlines()
+        check(len(lines) == 1 and lines[0].startswith(f"error: --study: {study} was made under rules {rules} ")
+              and "--seed-from" in lines[0], f"{command}: {lines}")
+    equal(fingerprint(place), before, "nothing is written")
+
+
+def other_rules(place):
+    """A study of other rules is read and marked; nothing is added to it."""
+    run(place, "search", *SYNTHETIC, "--trials", 4, "--db", "r.db", "--study", "s")
+    run(place, "scale", "--db", "r.db", "--study", "s", "--top", 1, "--to", "micro", "--budget", "300ktok")
+    asked = json.loads(run(place, "ask", "--space", "brainformer-nano", "--db", "r.db", "--study",
+                           "served").stdout)
+    equal(asked["trial"], 0, "a trial is given out")
+    before = rows(place, "top", "--db", "r.db", "--study", "s")
+    check(b"rules" not in run(place, "top", "--db", "r.db", "--study", "s").stdout, "no mark today")
+    for rules in (None, 1, 3):
+        for study in ("s", "s-micro", "served"):
+            set_rules(place, "r.db", study, rules)
+        number = rules or 1
+        refused(place, "r.db", "s", number, ("search",), ("search", "--trials", 9), ("noise",),
+                ("enqueue", "glam-nano"))
+        refused(place, "r.db", "served", number, ("ask",), ("tell", 0, "--loss", 2),
+                ("ask", "--space", "brainformer-nano"))
+        before_scale = fingerprint(place)
+        done = run(place, "scale", "--db", "r.db", "--study", "s", "--top", 2, "--to", "micro",
+                   "--budget", "300ktok", code=2)
+        check(b"--study: s-micro was made under rules" in done.stderr, done.stderr.decode())
+        equal(fingerprint(place), before_scale, "nothing is scaled into it")
+        equal(rows(place, "top", "--db", "r.db", "--study", "s"), before, "it ranks as before")
+        mark = f"study s was made under rules {number}, this release has rules 2".encode()
+        for command in (("top", "--study", "s"), ("show", 0, "--study", "s"), ("studies",)):
+            check(mark in run(place, *command, "--db", "r.db").stdout, f"{command} marks it")
+        equal([row["rules"] for row in rows(place, "studies", "--db", "r.db")], [number] * 3, "studies")
+        equal(json.loads(run(place, "show", 0, "--db", "r.db", "--study", "s", "-f", "json").stdout)["rules"],
+              number, "show")
+    best = before[0]["number"]
+    path = run(place, "export", best, "--db", "r.db", "--study", "s", "-o", "seeds").stdout.decode().strip()
+    equal(json.loads((pathlib.Path(place) / path).read_text())["provenance"]["rules"], 3, "exported")
+    run(place, "search", *SYNTHETIC, "--trials", 2, "--db", "r.db", "--study", "next", "--seed-from", path)
+    done = run(place, "scale", "--db", "r.db", "--study", "s", "--top", 1, "--to", "micro", "--name", "up",
+               "--budget", "300ktok")
+    check(mark in done.stderr, done.stderr.decode())
+    made = {row["study"]: row["rules"] for row in rows(place, "studies", "--db", "r.db")}
+    equal((made["next"], made["up"]), (2, 2), "what is made now has the rules of now")
+
+
 def schema_1(place):
     shared = pathlib.Path(os.environ.get("MOEBIUS_SHARED", "")) / "data/studies/demo-schema1.db"
     if not os.environ.get("MOEBIUS_SHARED") or not shared.exists():
@@ -140,8 +203,17 @@ def schema_1(place):
     (pathlib.Path(place) / "d.db").write_bytes(shared.read_bytes())
     top = rows(place, "top", "--db", "d.db")
     check(top and all(row["loss"] is not None for row in top), f"an old study ranks: {top}")
-    asked = run(place, "ask", "--db", "d.db")
-    equal(json.loads(asked.stdout)["trial"], None, "it is complete, and opens")
+    equal([row["rules"] for row in rows(place, "studies", "--db", "d.db")], [1], "its rules")
+    study = rows(place, "studies", "--db", "d.db")[0]["study"]
+    refused(place, "d.db", study, 1, ("ask",), ("search",), ("search", "--trials", 99), ("noise",),
+            ("enqueue", "glam-nano"), ("tell", 0, "--loss", 2))
+    for command in (("top",), ("show", top[0]["number"]), ("studies",)):
+        check(b"was made under rules 1" in run(place, *command, "--db", "d.db").stdout, f"{command} marks it")
+    path = run(place, "export", top[0]["number"], "--db", "d.db", "-o", "old").stdout.decode().strip()
+    run(place, "search", *SYNTHETIC, "--trials", 1, "--db", "d.db", "--study", "next", "--seed-from", path,
+        "--stopper-option", "margin=9")
+    equal([row["loss"] for row in rows(place, "top", "--db", "d.db", "--study", study)],
+          [row["loss"] for row in top], "taken over, it ranks as before")
 
 
 def main():
@@ -152,6 +224,7 @@ def main():
         agreement(place)
         newer(place)
         options_of_trainers(place)
+        other_rules(place)
         schema_1(place)
     finish()
 

@@ -111,6 +111,30 @@ TEST_F(ConfigTest, AResumeNamesEveryDifferenceByItsOption) {
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 5);
 }
 
+// Their trials would be compared with others than those they were made with.
+TEST_F(ConfigTest, AStudyOfOtherRulesIsReadAndNeverContinued) {
+  for (const Json& rules : {Json(), Json(1), Json(kRules + 1)}) {
+    db = open_db("memory:", OpenMode::Create);
+    StudySettings settings = settings_of(study_config(space, 5), Json::object());
+    EXPECT_EQ(rules_of(settings), kRules);
+    EXPECT_EQ(rules_note(settings), "");
+    settings.options["rules"] = rules;
+    if (rules.is_null()) settings.options.erase("rules");
+    const StudyRow row = db->open_study(settings, false);
+    const StudyConfig stored = stored_config(*db, row, types());
+    const std::int64_t expected = rules.is_null() ? 1 : rules.get<std::int64_t>();
+    EXPECT_EQ(stored.rules, expected);
+    EXPECT_THAT(rules_note(settings), HasSubstr(fmt::format("under rules {},", expected)));
+    for (const StudyConfig& config : {stored, study_config(space, 5)}) {
+      std::string line;
+      EXPECT_EQ(error_code([&] { make(config); }, &line), Exit::BadInput);
+      EXPECT_THAT(line, HasSubstr("--study: first was made under rules"));
+      EXPECT_THAT(line, ::testing::Not(HasSubstr("\n")));
+    }
+    EXPECT_EQ(db->history(row.id).size(), 0);
+  }
+}
+
 // A file that a space names as its baseline is read when the study is made, and never again.
 TEST_F(ConfigTest, TheBaselineIsTheOneTheStudyWasMadeWith) {
   const Folder folder;
