@@ -116,18 +116,6 @@ Spec Space::resolve(const Point& point) const {
   return spec;
 }
 
-std::string metric_text(Metric metric) {
-  switch (metric) {
-    case Metric::StepTime:
-      return "step_time";
-    case Metric::ActiveFlops:
-      return "active_flops";
-    case Metric::Parameters:
-      return "parameters";
-  }
-  throw Error(Exit::Bug, "[space] a metric without a name");
-}
-
 std::optional<Point> Space::locate(const Spec& spec) const {
   if (spec.sublayers.size() != static_cast<std::size_t>(sublayers_)) return {};
   Point result(slots_.size(), 0);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "space/base/rng.h"
+#include "space/constraint.h"
 #include "space/cost.h"
 #include "space/operators.h"
 #include "space/recipe.h"
@@ -31,16 +32,9 @@ struct Slot {
   std::size_t position = 0;  // sub-layer, for per-sub-layer knobs
 };
 
-// What a rule bounds. Costs are known before training, a step's time is measured.
-enum class Metric { StepTime, ActiveFlops, Parameters };
-std::string metric_text(Metric metric);  // "step_time", "active_flops", "parameters"
-
-// A rule that a candidate must keep, relative to the baseline.
-struct Constraint {
-  Metric metric = Metric::ActiveFlops;
-  std::string profile = "cpu-local";
-  std::string scale = "proxy";
-  std::optional<double> max_over_baseline, min_over_baseline;
+struct Mutation {
+  Point child;
+  Operator op = Operator::None;
 };
 
 struct SpaceSize {
@@ -51,11 +45,6 @@ struct SpaceSize {
 // What may be built, as data (JSON "moebius.space/1", DESIGN 3). Immutable after reading. A knob or
 // a fixed value named x sets field x of every sub-layer type that declares it; "type" and "d_model"
 // set the sub-layer's type and the width.
-struct Mutation {
-  Point child;
-  Operator op;
-};
-
 class Space {
  public:
   // Error(BadInput) with every independent problem of the document.

@@ -53,7 +53,7 @@ Command commands_ask() {
             describe(args, request->db);
             args.option("--space NAME|FILE", request->space, "makes the study (first use)");
             describe_study(args, study.given,
-                           {"evaluator", "command", "timeout", "backend", "stopper"});
+                           {"evaluator", "command", "timeout", "backend", "stopper", "confirm"});
             args.option("--sampler-option NAME=VALUE", study.sampler_options,
                         option_help(samplers()));
             args.option("--baseline BLOCK", study.baselines, "instead of the space's (first use)");

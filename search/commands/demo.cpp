@@ -14,7 +14,7 @@ namespace {
 constexpr char kSpace[] = "brainformer-nano";
 // Trials are compared with the first one.
 const std::vector<std::string> kBaselines = {"glam", "dense"};
-constexpr std::int64_t kSearchTrials = 12, kBaselineSeeds = 3, kFreshSeeds = 3;
+constexpr std::int64_t kSearchTrials = 12, kBaselineSeeds = 3;
 constexpr std::int64_t kEvalTokens = 32768;
 // Beside its training steps a trial evaluates 8 times 8 batches and the final ones; a forward pass
 // costs a third of a step.
@@ -51,7 +51,7 @@ Plan plan(const Options& options, const Space& space, const Recipe& recipe,
   result.step_seconds =
       evaluator->step_seconds(space_baseline(space, kBaselines[0], layer_types()), recipe, false);
   const auto trials = static_cast<double>(
-      kSearchTrials + kFreshSeeds + kBaselineSeeds * static_cast<std::int64_t>(kBaselines.size()));
+      kSearchTrials + kClaimSeeds + kBaselineSeeds * static_cast<std::int64_t>(kBaselines.size()));
   const double all = options.seconds * static_cast<double>(options.workers) / trials;
   const auto evaluated = static_cast<double>(kInterimBatches + 2 * kEvalTokens / recipe.tokens());
   const double seconds =
@@ -71,16 +71,6 @@ SessionRequest request_of(const Options& options) {
   request.study.given = {
       {"trials", kSearchTrials}, {"baseline_seeds", kBaselineSeeds}, {"seed", options.seed}};
   return request;
-}
-
-// The seed that a block was chosen by flatters it: what it is worth is measured on fresh ones.
-void repeat_best(Session& session) {
-  const History history = session.study().history();
-  const std::optional<BlockResult> found = leaderboard(history, 1).best;
-  if (!found) return;
-  const Trial* best = history.find(found->number);
-  info("training the best block again with {} other seeds", kFreshSeeds);
-  session.study().add({best->spec}, TrialRole::Rerun, best->number, kFreshSeeds);
 }
 
 std::string export_best(Session& session, const History& history, const Trial& best,
@@ -103,8 +93,7 @@ int run(const Options& options) {
   const std::unique_ptr<Session> session = Session::open(request);
   const std::string go_on = "moebius search" + flags(request.db);
   if (const int code = session->run(go_on); code != 0) return code;
-  repeat_best(*session);
-  if (const int code = session->run(go_on); code != 0) return code;
+  if (const int code = session->confirm(go_on); code != 0) return code;
 
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history, 20);

@@ -33,7 +33,8 @@ void describe_options(Args& args, SessionRequest& request) {
 
 int run(const SessionRequest& request) {
   const std::unique_ptr<Session> session = Session::open(request);
-  const int code = session->run();
+  int code = session->run();
+  if (code == 0) code = session->confirm();
   if (code >= 128) return code;
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history, 10);

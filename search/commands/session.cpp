@@ -138,7 +138,7 @@ std::unique_ptr<Session> Session::scaled(const DbOptions& db, const StudyRow& ro
   config.rules = kRules;  // blocks of older studies are seeds
   config.recipe = blocks.front().recipe;
   config.budget = parse_budget(budget);
-  config.trials = 0;
+  config.trials = config.confirm = 0;
   config.baseline_seeds = 1;
   config.seeds.clear();
   config.baselines.clear();

@@ -47,6 +47,9 @@ class Session {
   // no trial has a loss, 128 + signal. `resume`: the command that goes on after a stop; empty =
   // the one that runs.
   int run(const std::string& resume = "");
+  // After a search: trains the seeds that a verdict lacks, as `confirm` of the config says. Returns
+  // as run().
+  int confirm(const std::string& resume = "");
 
   Study& study() { return *study_; }
   const StudyConfig& config() const { return study_->config(); }

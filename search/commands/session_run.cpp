@@ -6,6 +6,7 @@
 
 #include "search/commands/progress.h"
 #include "search/commands/session.h"
+#include "search/study/confirmation.h"
 #include "search/study/forecast.h"
 #include "search/study/weight_keeper.h"
 #include "space/base/log.h"
@@ -74,6 +75,22 @@ int Session::run(const std::string& resume) {
   }
   const History history = study_->history();
   return static_cast<int>(is_usable(history) ? Exit::Done : Exit::NoUsableTrial);
+}
+
+int Session::confirm(const std::string& resume) {
+  const std::vector<SeedsWanted> wanted = seeds_to_confirm(config(), study_->history());
+  if (wanted.empty()) return static_cast<int>(Exit::Done);
+  std::int64_t trials = 0;
+  for (const SeedsWanted& block : wanted) {
+    const Spec spec = study_->history().find(block.number)->spec;
+    study_->add({spec}, block.role, block.number, block.seeds);
+    trials += block.seeds;
+  }
+  info(
+      "the search has ended; for a verdict {} trainings with fresh seeds, --confirm 0 leaves "
+      "them out",
+      trials);
+  return run(resume);
 }
 
 void print_leaderboard(const Leaderboard& board, const DbOptions& db) {

@@ -6,6 +6,7 @@
 
 #include "evaluator/training/budget.h"
 #include "search/study/baseline.h"
+#include "search/study/config_field.h"
 
 namespace moebius {
 
@@ -24,6 +25,7 @@ struct StudyConfig {
   Recipe recipe;
   Budget budget{Budget::Unit::Cpu, 20, ""};
   std::int64_t trials = 100;  // search trials wanted; a study may go on with more
+  std::int64_t confirm = 1;   // best blocks that get fresh seeds when the search has ended
   std::int64_t seed = 1, lag = 4;
   std::string sampler = "evolution";
   Fields sampler_options;  // of studies that say nothing: the plug-in's, by `trials`
@@ -42,21 +44,6 @@ struct StudyConfig {
   std::string constraints = "study";
 };
 
-// What is said of a field beside its value.
-struct ConfigField {
-  std::string key;           // in the study's JSON
-  std::string option;        // as it is declared: "--budget BUDGET"
-  std::string help = {};     // "" = described elsewhere, or not to be set by itself
-  double low = 0, high = 0;  // inclusive; of numbers
-  bool compared = true;      // whether a resume refuses another value
-  Json absent = nullptr;     // what files mean that lack the key; null = the initial value
-  std::vector<std::string> (*words)() = nullptr;  // of a text: all that are allowed
-};
-std::vector<std::string> evaluator_names();
-std::vector<std::string> backend_names();
-std::vector<std::string> sampler_names();
-std::vector<std::string> stopper_names();
-
 // visit(field, value) for every field but the name, the space and the recipe, in the order in which
 // options are listed. JSON, options and differences between studies are made from this list.
 template <class Config, class Visit>
@@ -66,6 +53,11 @@ void for_each_field(Config& config, Visit&& visit) {
   visit(F{.key = "rules", .option = "--study", .absent = 1}, config.rules);
   visit(F{"trials", "--trials N", "search trials of the study", 0, 1'000'000, false},
         config.trials);
+  visit(F{"confirm", "--confirm K",
+          "when the search has ended, train its K best blocks with 3 fresh seeds and each baseline "
+          "with as many; 0 = none",
+          0, 1000, false, 0},
+        config.confirm);
   visit(F{"budget", "--budget BUDGET",
           "of each trial: 500steps, 300ktok, 2e12flop, 20s (CPU), 20s:wall"},
         config.budget);

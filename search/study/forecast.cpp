@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "search/study/confirmation.h"
 #include "space/base/units.h"
 
 namespace moebius {
@@ -30,7 +31,8 @@ std::int64_t planned_trials(const StudyConfig& config, const History& history) {
                      based = history.count(TrialRole::Baseline);
   const std::int64_t first =
       static_cast<std::int64_t>(config.baselines.size()) * config.baseline_seeds;
-  const std::int64_t others = history.size() - searched - based;
+  const std::int64_t others =
+      std::max(most_seeds_to_confirm(config), history.size() - searched - based);
   return std::max(config.trials, searched) + std::max(first, based) + others;
 }
 
