@@ -23,7 +23,7 @@ struct Step {
   TokenShape shape;  // B, S of the micro-batch, D
   Mode mode = Mode::Train;
   View statistics = {};  // [1, 4] f64, see RoutingKernels::router_losses
-  // Gradient weights of the router losses: recipe weight / (routers * micro-batches).
+  // Gradient weights of each sub-layer's router losses: recipe weight / micro-batches.
   double aux = 0, z = 0;
   View tokens = {};  // [T, 1] i32, the ids of the micro-batch
   bool training() const { return mode == Mode::Train; }

@@ -43,7 +43,7 @@ struct Learner::Impl {
   std::byte* take(std::int64_t bytes);
   Step step(Mode mode);
   void upload(View view, std::span<const std::int32_t> values);
-  double routers() const;
+  double micro_batches() const;
   StepResult accumulate(std::span<const std::int32_t> tokens,
                         std::span<const std::int32_t> targets);
   double gradient_norm();
@@ -109,20 +109,21 @@ std::byte* Learner::Impl::take(std::int64_t bytes) {
   return base;
 }
 
-// Routers * micro-batches of a step: what router losses are means over.
-double Learner::Impl::routers() const {
-  return static_cast<double>(std::max<std::int64_t>(1, model.routers()) * recipe.batch /
-                             recipe.micro_batch);
+double Learner::Impl::micro_batches() const {
+  return static_cast<double>(recipe.batch / recipe.micro_batch);
 }
 
+// Router losses are added up over sub-layers: each MoE layer adds its own, as in Switch
+// (2101.03961, 2.2) and GShard (2006.16668, algorithm 1), and the z-loss of ST-MoE (2202.08906)
+// likewise. A mean would press a router less the more of them its block has.
 Step Learner::Impl::step(Mode mode) {
   return {.backend = *backend,
           .arena = arena,
           .shape = shape,
           .mode = mode,
           .statistics = buffers.statistics,
-          .aux = recipe.aux / routers(),
-          .z = recipe.z / routers()};
+          .aux = recipe.aux / micro_batches(),
+          .z = recipe.z / micro_batches()};
 }
 
 void Learner::Impl::upload(View view, std::span<const std::int32_t> values) {
@@ -158,8 +159,8 @@ StepResult Learner::Impl::accumulate(std::span<const std::int32_t> tokens,
   const std::array<double, 4> statistics = read_statistics();
   return {.loss = loss * loss_scale,
           .gradient_norm = gradient_norm(),
-          .aux = statistics[0] / routers(),
-          .z = statistics[1] / routers(),
+          .aux = statistics[0] / micro_batches(),
+          .z = statistics[1] / micro_batches(),
           .kept = statistics[2],
           .dropped = statistics[kDropped]};
 }

@@ -33,8 +33,9 @@ struct LearnerOptions {
 struct StepResult {
   double loss = 0;           // mean over the step's tokens, nats; no auxiliary loss in it
   double gradient_norm = 0;  // before clipping
-  double aux = 0;            // load-balance loss, mean over routers and micro-batches
-  double z = 0;
+  // Load-balance loss and router z-loss: sums over the sub-layers that route, means over
+  // micro-batches.
+  double aux = 0, z = 0;
   double kept = 0, dropped = 0;  // (token, expert) pairs, summed over routers
 };
 

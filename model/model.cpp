@@ -58,7 +58,6 @@ Model::Model(const Spec& spec, const TokenShape& shape, std::int64_t vocab, cons
       site.layer = plugin.make(sublayer.fields, {name + "." + sublayer.type, width, residual_scale},
                                params, catalog);
       sites_.push_back(std::move(site));
-      routers_ += catalog.types.get(sublayer.type).routes ? 1 : 0;
     }
   }
   final_gain_ = declare_gain(params, "final.gain", width);

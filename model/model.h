@@ -37,7 +37,6 @@ class Model {
   // Called once after the optimizer's step.
   void end_step(Backend& backend) const;
 
-  std::int64_t routers() const { return routers_; }  // sub-layers that route, of the whole model
   std::int64_t vocab() const { return vocab_; }
   const Spec& spec() const { return spec_; }
 
@@ -51,7 +50,7 @@ class Model {
   Normed forward(Step& step, View token, const Saved** last) const;
 
   Spec spec_;
-  std::int64_t vocab_, routers_ = 0;
+  std::int64_t vocab_;
   Weight table_, positions_, final_gain_;  // [V, D], [S, D] or empty, [1, D]
   std::vector<Site> sites_;
 };

@@ -77,7 +77,7 @@ struct LayerType {
   std::string help;
   std::vector<Field> fields;
   bool mixes_tokens = false;  // a token's result depends on other tokens
-  bool routes = false;        // has a router, whose losses are means over all routers
+  bool routes = false;        // has a router
   // "" or why these fields cannot be built for this shape.
   std::function<std::string(const Fields&, const TokenShape&)> why_illegal;
   // Forward operations for one micro-batch; backward costs twice the products (space/cost.h).

@@ -26,8 +26,8 @@ struct Recipe {
   double decay = 0.2;                 // fraction of the budget
   double weight_decay = 0;            // decoupled, matrices only
   double clip = 1.0;                  // global gradient norm; 0 = off
-  double aux = 0.01;                  // weight of the load-balance loss (token choice)
-  double z = 0;                       // weight of the router z-loss
+  double aux = 0.01;                  // weight of each router's load-balance loss (token choice)
+  double z = 0;                       // weight of each router's z-loss
   std::int64_t eval_tokens = 131072;  // tokens of the final evaluation, at most the split
   std::string precision = "auto";     // of products: "fp32" | "bf16" | "auto", the faster
   bool operator==(const Recipe&) const = default;
@@ -65,8 +65,8 @@ void for_each_field(R& recipe, Visit&& visit) {
   visit(F{"decay", 0, 1, "fraction of the budget"}, recipe.decay);
   visit(F{"weight_decay", 0, 10, "decoupled weight decay"}, recipe.weight_decay);
   visit(F{"clip", 0, 1e6, "gradient norm; 0 = off"}, recipe.clip);
-  visit(F{"aux", 0, 100, "weight of the load-balance loss"}, recipe.aux);
-  visit(F{"z", 0, 100, "weight of the router z-loss"}, recipe.z);
+  visit(F{"aux", 0, 100, "weight of the load-balance loss of each router"}, recipe.aux);
+  visit(F{"z", 0, 100, "weight of the z-loss of each router"}, recipe.z);
   visit(F{"eval_tokens", 1, 1LL << 40, "tokens of the final evaluation"}, recipe.eval_tokens);
   visit(F{"precision", 0, 0, "precision of products", {"auto", "fp32", "bf16"}}, recipe.precision);
 }

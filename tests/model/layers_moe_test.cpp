@@ -154,6 +154,9 @@ TEST(StepStatistics, CountKeptAndDroppedPairs) {
   const StepResult all = dropless.gradients(batch.tokens, batch.targets);
   EXPECT_EQ(all.kept, 2 * 2 * tokens);
   EXPECT_EQ(all.dropped, 0);
+  // Sums over the two routers, not means: a fresh router is near balance, where each has 1.
+  EXPECT_NEAR(all.aux, 2, 0.2);
+  EXPECT_NEAR(all.z, 2 * std::pow(std::log(4), 2), 0.2);
 
   Learner tight = learner(block(kWidth, {moe(6, 4, "top2", 1)}));
   shake(tight, 5);

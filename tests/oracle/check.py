@@ -34,13 +34,12 @@ def compute(document, dump):
     trained = {n: t.requires_grad_() for n, t in values.items() if not n.endswith(".threshold")}
     twin, recipe = Twin(document, values), document["recipe"]
     parts = list(zip(parts_of(dump["tokens"], document), parts_of(dump["targets"], document)))
-    moe = max(twin.moe_sublayers, 1)
     losses, result = [], {}
     step = dict.fromkeys(("loss", "aux", "z", "kept", "dropped"), 0.0)
     for tokens, targets in parts:
         logits = twin.forward(tokens, "train")
         losses.append(token_losses(logits, targets))
-        terms = {"loss": losses[-1].mean(), "aux": twin.aux / moe, "z": twin.z / moe}
+        terms = {"loss": losses[-1].mean(), "aux": twin.aux, "z": twin.z}
         terms = {name: term / len(parts) for name, term in terms.items()}
         (terms["loss"] + recipe["aux"] * terms["aux"] + recipe["z"] * terms["z"]).backward()
         terms.update(kept=twin.kept, dropped=twin.dropped)

@@ -82,8 +82,6 @@ class Twin:
         self.block, self.recipe = document["block"], document["recipe"]
         self.values = values
         self.state = {}  # routing state that a training step leaves behind
-        self.moe_sublayers = self.block["stacks"] * sum(
-            sub["type"] == "moe" for sub in self.block["sublayers"])
 
     def forward(self, tokens, mode):
         """tokens [B, S] -> logits [B, S, V]; mode "train" or "causal"."""
