@@ -23,8 +23,9 @@ struct GatingSite {
 class Gating {
  public:
   virtual ~Gating() = default;
-  // Declares what it keeps between steps (Role::State). Called after the experts' weights are
-  // declared: checkpoints and result hashes hold slots in the order of declaration.
+  // Declares what it keeps between steps (Role::State) and adds up within one (Role::Sum). Called
+  // after the experts' weights are declared: checkpoints and result hashes hold slots in the order
+  // of declaration.
   virtual void declare_state(Params&) {}
   // Rows that routing may need at most for T tokens: the bound of every [P, .] buffer.
   virtual std::int64_t bound(Mode mode, const TokenShape& shape) const = 0;
@@ -36,8 +37,8 @@ class Gating {
   // accumulates the gradients of its own weights.
   virtual void backward(Step& step, const void* context, View h, const Routing& r, View dweight,
                         View dh) const = 0;
-  // Called once after the optimizer's step, whatever the number of micro-batches. A gating that
-  // balances by load moves its State here.
+  // Called once after the optimizer's step, whatever the number of micro-batches. A gating moves
+  // its State here by what it has added up.
   virtual void end_step(Backend&) const {}
 };
 
@@ -50,6 +51,7 @@ struct GatingPlugin {
   // What scoring and choosing do, forward, for the static cost.
   std::function<std::vector<Operation>(const GatingSite&, const TokenShape&)> operations;
   std::function<std::string(const GatingSite&, const TokenShape&)> why_illegal;
+  // Of the training routing. Mode::Causal, by which blocks are ranked, must never see the future.
   std::function<Causality(const GatingSite&, const TokenShape&)> causality;
   // Declares its weights.
   std::function<std::unique_ptr<Gating>(const GatingSite&, Params&)> make;

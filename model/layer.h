@@ -13,7 +13,9 @@ namespace moebius {
 enum class Mode {
   Train,   // training routing, context kept for backward, routing state follows
   Native,  // evaluation with the training routing: the native loss
-  Causal,  // evaluation that may not see the future: Expert Choice by thresholds. The ranked loss.
+  // Evaluation that may not see the future nor the other sequences of a batch: token choice without
+  // a limit, Expert Choice by thresholds. The ranked loss.
+  Causal,
 };
 
 // All a layer may touch during one micro-batch.

@@ -62,7 +62,7 @@ struct Learner::Impl {
   std::unique_ptr<Optimizer> optimizer;
   Params params;
   Model model;
-  std::vector<Trained> trained;  // all parameters but State
+  std::vector<Trained> trained;  // all parameters that gradients change
   std::vector<StateSlot> slots;  // of the optimizer
   LastingBuffers buffers;
   Arena arena;
@@ -95,7 +95,7 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
   for (int i = 0; i < static_cast<int>(params.slots().size()); ++i) {
     const ParamSlot& slot = params.slot({i});
     backend->memory.initialise(params.value({i}), slot, derive_key(options.seed, slot.name));
-    if (slot.role == Role::State) continue;
+    if (!is_trained(slot.role)) continue;
     const std::size_t count = optimizer->state(slot).size();
     trained.push_back({.weight = {i}, .state = state.first(count)});
     state = state.subspan(count);
@@ -245,7 +245,9 @@ StepResult Learner::train(std::span<const std::int32_t> tokens,
 StepResult Learner::gradients(std::span<const std::int32_t> tokens,
                               std::span<const std::int32_t> targets) {
   impl_->gradients.begin();
-  return impl_->accumulate(tokens, targets);
+  const StepResult result = impl_->accumulate(tokens, targets);
+  impl_->model.end_step(*impl_->backend);
+  return result;
 }
 
 std::vector<double> Learner::evaluate(std::span<const std::int32_t> tokens,

@@ -57,8 +57,8 @@ class Learner {
   // all micro-batches.
   StepResult train(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
                    std::int64_t t, std::int64_t n);
-  // The gradients of one step without the update, for tests: read them with read_gradient. Not
-  // where some are not kept (Params::has_gradient).
+  // One step without the update of weights (routing state follows), for tests: read gradients with
+  // read_gradient. Not where some are not kept (Params::has_gradient).
   StepResult gradients(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
   // Loss of every token, no update; Mode::Causal or Mode::Native. The same B x S composition as
   // training.

@@ -43,7 +43,7 @@ std::vector<StateSlot> state_slots(const std::string& name, const Optimizer& opt
                                    const Params& params) {
   std::vector<StateSlot> result;
   for (const ParamSlot& slot : params.slots())
-    if (slot.role != Role::State)
+    if (is_trained(slot.role))
       for (const StateSlot& state : optimizer.state(slot))
         result.push_back({name + "." + state.name + "." + slot.name, state.rows, state.cols});
   return result;
@@ -66,6 +66,7 @@ std::vector<Tensor> parameter_tensors(const Params& params) {
   std::vector<Tensor> tensors;
   for (std::size_t i = 0; i < params.slots().size(); ++i) {
     const ParamSlot& slot = params.slots()[i];
+    if (slot.role == Role::Sum) continue;
     std::vector<std::int64_t> shape = {slot.rows, slot.cols};
     if (slot.batch > 1) shape.insert(shape.begin(), slot.batch);
     tensors.push_back({slot.name, shape, params.value(Weight{static_cast<int>(i)})});

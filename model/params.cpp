@@ -22,7 +22,7 @@ Weight Params::declare(ParamSlot slot) {
 
   slot.value_offset = value_size_;
   value_size_ += padded(slot);
-  if (slot.role != Role::State) {
+  if (is_trained(slot.role)) {
     slot.gradient_offset = gradient_size_;
     gradient_size_ += padded(slot);
   }
@@ -65,7 +65,7 @@ View Params::gradient(Weight weight) const {
 std::int64_t Params::trained() const {
   std::int64_t sum = 0;
   for (const ParamSlot& slot : slots_)
-    if (slot.role != Role::State) sum += slot.size();
+    if (is_trained(slot.role)) sum += slot.size();
   return sum;
 }
 

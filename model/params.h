@@ -30,7 +30,9 @@ enum class Role {
   Embedding,  // token table, positions: lr, weight decay
   Vector,     // gains, bias tables, taps: lr, no weight decay
   State,      // not trained, no gradient (routing thresholds); saved with the model
+  Sum,        // not trained: of the micro-batches of a step, zero between steps; not saved
 };
+constexpr bool is_trained(Role role) { return role != Role::State && role != Role::Sum; }
 
 // `batch` matrices [rows, cols], one after the other: experts are one slot [E, D, F].
 struct ParamSlot {
@@ -66,7 +68,7 @@ class Params {
 
   std::int64_t value_size() const { return value_size_; }  // elements, padding included
   std::int64_t gradient_size() const { return gradient_size_; }
-  std::int64_t trained() const;  // parameters, without State and padding
+  std::int64_t trained() const;  // parameters, without padding
 
  private:
   std::vector<ParamSlot> slots_;

@@ -58,7 +58,7 @@ struct Field {
 // The value as specs hold it: integers widen in Number fields, so that equal specs compare equal.
 Value normal_value(const Field& field, const Value& value);
 
-// How a sub-layer treats the future (DESIGN: measured, not assumed).
+// How the training of a sub-layer treats the future (DESIGN: measured, not assumed).
 enum class Causality { Yes, Drops, Selection };   // ordered from best to worst
 std::string causality_text(Causality causality);  // "yes", "drops", "selection"
 

@@ -60,6 +60,7 @@ class Proxy : public Evaluator {
                                      *options_.catalog);
   }
   bool measures(const Candidate& candidate) const;
+  bool routes(const Spec& spec) const;
   void plan_memory(const Candidate& candidate, Prepared& prepared) const;
   std::int64_t baseline_bytes(const Spec& spec, const Recipe& recipe) const;
   Json identity(const Candidate& candidate) const;
@@ -93,6 +94,12 @@ Proxy::Proxy(const EvaluatorOptions& options) : options_(options) {
 bool Proxy::measures(const Candidate& candidate) const {
   return candidate.fixed_steps == 0 && candidate.budget.timed() && candidate.baseline &&
          candidate.baseline->spec != candidate.spec;
+}
+
+bool Proxy::routes(const Spec& spec) const {
+  return std::any_of(spec.sublayers.begin(), spec.sublayers.end(), [&](const SubLayer& it) {
+    return options_.catalog->types.get(it.type).routes;
+  });
 }
 
 // Every trial of a study is timed beside the same block.
@@ -215,20 +222,21 @@ void Proxy::finish(const Candidate& candidate, Learner& learner, Observer& obser
   const double loss = loss_in(Mode::Causal);
   const Causality declared = causality(candidate.spec, options_.catalog->types,
                                        {recipe.micro_batch, recipe.seq, candidate.spec.d_model});
-  const Leaks leaks = probe_causality(learner, *corpus_, recipe);
-  const std::string contradiction = why_not_as_declared(leaks, declared);
+  const Probed probed = probe_causality(learner, *corpus_, recipe);
+  measurement.causal =
+      causality_text(stored_causality(probed.training, declared, measurement.dropped_pairs > 0));
+  measurement.ranked_causal = causality_text(measured_causality(probed.ranked));
+  const std::string contradiction = why_not_as_declared(probed, declared);
   if (!std::isfinite(loss) || !contradiction.empty()) {
     outcome.ending = contradiction.empty() ? Ending::Diverged : Ending::Failed;
     outcome.message = contradiction.empty() ? fmt::format("final loss {}", loss) : contradiction;
     return put_stop(outcome.curve, measurement.steps, measurement);
   }
   measurement.loss = loss;
-  // A block without selection routes alike in both modes: one evaluation gives both losses.
-  measurement.native_loss = declared == Causality::Selection ? loss_in(Mode::Native) : loss;
+  // Without a router both modes are one, and one evaluation gives both losses.
+  measurement.native_loss = routes(candidate.spec) ? loss_in(Mode::Native) : loss;
   measurement.bits_per_byte =
       loss / std::numbers::ln2 / corpus_->bytes_per_token(Split::Validation);
-  measurement.causal =
-      causality_text(stored_causality(leaks, declared, measurement.dropped_pairs > 0));
   measurement.result_hash = result_hash(learner, outcome.curve, loss);
   if (candidate.keep_weights.empty() || !observer.wants_weights(loss)) return;
   const auto tokenizer = corpus_->tokenizer();

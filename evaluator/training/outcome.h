@@ -25,9 +25,10 @@ struct Measurement {
   double loss = kNotMeasured, native_loss = kNotMeasured, stopped_loss = kNotMeasured;
   std::int64_t stopped_step = 0;
   double bits_per_byte = kNotMeasured;
-  // "yes" | "drops" | "selection" (causality_text): what the probe found; of the command evaluator,
-  // whose trainer is not probed, what the block declares.
+  // "yes" | "drops" | "selection" (causality_text): what the probe found with the routing of
+  // training; of the command evaluator, whose trainer is not probed, what the block declares.
   std::string causal;
+  std::string ranked_causal;  // the same in the mode that ranks; "" = not probed
   std::string split = "validation";
   double epochs = 0;
   std::int64_t steps = 0, tokens = 0;
@@ -55,12 +56,16 @@ void for_each_field(M&& m, Visit&& visit) {
   using enum MeasurementField::Unit;
   visit(F{"loss", Loss, "final causal validation loss, nats per token; only of a done trial"},
         m.loss);
-  visit(F{"native_loss", Loss, "the same with the training routing"}, m.native_loss);
+  visit(F{"native_loss", Loss, "the same with the training routing; minus loss: the gap"},
+        m.native_loss);
   visit(F{"stopped_loss", Loss, "last validation loss of a trial that did not finish"},
         m.stopped_loss);
   visit(F{"stopped_step", None, "the step of stopped_loss"}, m.stopped_step);
   visit(F{"bits_per_byte", Loss, "loss in bits per byte of text"}, m.bits_per_byte);
-  visit(F{"causal", None, "yes, drops or selection: what the logits see of the future"}, m.causal);
+  visit(F{"causal", None, "yes, drops or selection: what training lets logits see of the future"},
+        m.causal);
+  visit(F{"ranked_causal", None, "the same of the evaluation that ranks, as probed"},
+        m.ranked_causal);
   visit(F{"split", None, "the split that the loss is of"}, m.split);
   visit(F{"epochs", Ratio, "passes over the training split"}, m.epochs);
   visit(F{"steps", None, "optimizer steps trained"}, m.steps);

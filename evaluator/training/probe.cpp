@@ -43,12 +43,12 @@ bool differs_before(const std::vector<double>& a, const std::vector<double>& b, 
 
 }  // namespace
 
-Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& recipe) {
+Probed probe_causality(Learner& learner, const Corpus& corpus, const Recipe& recipe) {
   const std::int64_t rows = recipe.micro_batch, seq = recipe.seq;
   TokenWindows batch;
   corpus.fixed_batch(Split::Validation, 0, rows, seq, batch);
-  Leaks result;
-  const auto probe = [&](Mode mode, bool& found, bool& without_drops) {
+  const auto probe = [&](Mode mode) {
+    Sight sight;
     const Look before = look(learner, batch, mode);
     const auto numbers = static_cast<std::int64_t>(before.numbers.size() / batch.tokens.size());
     for (const std::int64_t j : {seq - 1, seq / 2, seq / 4, std::int64_t{1}}) {
@@ -60,13 +60,12 @@ Leaks probe_causality(Learner& learner, const Corpus& corpus, const Recipe& reci
       }
       const Look after = look(learner, changed, mode);
       if (!differs_before(before.numbers, after.numbers, rows, j * numbers)) continue;
-      found = true;
-      without_drops |= !before.dropped && !after.dropped;
+      sight.future = true;
+      sight.without_drops |= !before.dropped && !after.dropped;
     }
+    return sight;
   };
-  probe(Mode::Native, result.native, result.native_without_drops);
-  probe(Mode::Causal, result.causal, result.causal_without_drops);
-  return result;
+  return {.training = probe(Mode::Native), .ranked = probe(Mode::Causal)};
 }
 
 std::int64_t probe_bytes(const Recipe& recipe, std::int64_t vocab) {
@@ -75,25 +74,25 @@ std::int64_t probe_bytes(const Recipe& recipe, std::int64_t vocab) {
   return (logits <= kMostLogits ? logits : tokens) * kCopies;
 }
 
-Causality measured_causality(const Leaks& leaks) {
-  if (!leaks.any()) return Causality::Yes;
-  return leaks.without_drops() ? Causality::Selection : Causality::Drops;
+Causality measured_causality(const Sight& sight) {
+  if (!sight.future) return Causality::Yes;
+  return sight.without_drops ? Causality::Selection : Causality::Drops;
 }
 
-Causality stored_causality(const Leaks& leaks, Causality declared, bool dropped) {
-  if (leaks.any()) return std::max(measured_causality(leaks), declared);
+Causality stored_causality(const Sight& training, Causality declared, bool dropped) {
+  if (training.future) return std::max(measured_causality(training), declared);
   return dropped ? std::min(declared, Causality::Drops) : Causality::Yes;
 }
 
-std::string why_not_as_declared(const Leaks& leaks, Causality declared) {
-  const Causality measured = measured_causality(leaks);
-  if (declared == Causality::Selection && leaks.causal_without_drops)
-    return "its causal evaluation let a later token change earlier logits";
-  if (measured <= declared) return "";
+std::string why_not_as_declared(const Probed& probed, Causality declared) {
+  if (probed.ranked.future)
+    return "error of the program: in the evaluation that ranks, a later token changed earlier "
+           "logits";
+  if (measured_causality(probed.training) <= declared) return "";
   if (declared == Causality::Yes)
     return "declared causal, but a later token changed earlier logits";
-  return "declared to leak by drops alone, but a later token changed earlier logits where nothing "
-         "was dropped";
+  return "declared to see the future by drops alone, but a later token changed earlier logits "
+         "where nothing was dropped";
 }
 
 }  // namespace moebius

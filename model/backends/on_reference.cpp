@@ -167,11 +167,16 @@ void OnReference::choose_experts(View probs, const Groups& groups, std::int64_t 
 }
 
 void OnReference::choose_tokens(View probs, const Groups& groups, std::int64_t capacity,
-                                Weight threshold, double keep, Routing& r) {
+                                Weight lowest, Routing& r) {
   Call call(*host_);
   Routing chosen = call.out(r);
-  call.kernels().choose_tokens(call.in(probs), groups, capacity, call.state(threshold), keep,
-                               chosen);
+  call.kernels().choose_tokens(call.in(probs), groups, capacity, call.state(lowest), chosen);
+  call.done();
+}
+
+void OnReference::follow_lowest(Weight threshold, Weight lowest, double keep) {
+  Call call(*host_);
+  call.kernels().follow_lowest(call.state(threshold), call.state(lowest), keep);
   call.done();
 }
 

@@ -37,13 +37,18 @@ class RoutingKernels {
   virtual void choose_experts(View probs, const Groups&, std::int64_t capacity, bool renormalise,
                               Routing& r) = 0;
   // Expert choice (2202.09368): each expert takes the `capacity` best tokens of each group by probs
-  // (ties: lower token), gate = probs. `threshold` [1,E] (State; empty to leave alone) follows the
-  // lowest taken score (mean over groups): t <= 0 means not yet set, so the first call sets it,
-  // later ones t += (1 - keep) * (score - t).
-  virtual void choose_tokens(View probs, const Groups&, std::int64_t capacity, Weight threshold,
-                             double keep, Routing& r) = 0;
-  // Causal twin of expert choice: the pairs with probs > threshold, gate = probs. A token keeps at
-  // most Pmax / T experts, its best ones (ties: lower expert), so no token can displace another.
+  // (ties: lower token), gate = probs. `lowest` [1,E+1] (Sum; empty to leave alone) += the lowest
+  // taken score of every group, one group after the other, so that micro-batches do not matter;
+  // the last column counts the groups.
+  virtual void choose_tokens(View probs, const Groups&, std::int64_t capacity, Weight lowest,
+                             Routing& r) = 0;
+  // `threshold` [1,E] (State) follows the mean m of the groups in `lowest`, which is zero
+  // afterwards: t <= 0 means not yet set, so the first call sets it, later ones
+  // t += (1 - keep) * (m - t).
+  virtual void follow_lowest(Weight threshold, Weight lowest, double keep) = 0;
+  // Causal twin of expert choice: the pairs with probs > threshold, gate = probs. Of the experts
+  // above their thresholds a token keeps at most Pmax / T, its best ones (ties: lower expert), so
+  // no token can displace another.
   virtual void choose_above(View probs, Weight threshold, Routing& r) = 0;
   // dprobs += d(gates): through the renormalisation of choose_experts, or plain.
   virtual void choice_backward(View probs, const Routing& r, bool renormalise, View dweight,

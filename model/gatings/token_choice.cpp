@@ -11,20 +11,22 @@ class TokenChoice : public SoftmaxGating {
       : SoftmaxGating(where, {.renormalise = renormalise, .balance = true}, params),
         choices_(choices) {}
 
-  std::int64_t bound(Mode, const TokenShape& shape) const override {
-    const std::int64_t wanted = choices_ * shape.tokens();
-    if (site().capacity < 0) return wanted;
-    const std::int64_t slots =
-        groups(site().group, shape).count * site().experts * slots_per_expert(site(), shape);
-    return std::min(wanted, slots);
+  std::int64_t bound(Mode mode, const TokenShape& shape) const override {
+    const std::int64_t wanted = choices_ * shape.tokens(), limit = capacity(mode, shape);
+    if (limit < 0) return wanted;
+    return std::min(wanted, groups(site().group, shape).count * site().experts * limit);
   }
 
  private:
-  // Every mode routes alike: a capacity keeps dropping in evaluation (declared by causality).
+  // Slots of an expert; -1 = no limit. The causal mode has none: no token can displace another, of
+  // its own sequence or of the others in a batch.
+  std::int64_t capacity(Mode mode, const TokenShape& shape) const {
+    return mode == Mode::Causal ? -1 : slots_per_expert(site(), shape);
+  }
+
   void choose(Step& step, View probs, Routing& r) const override {
     step.backend.routing.choose_experts(probs, groups(site().group, step.shape),
-                                        slots_per_expert(site(), step.shape), rules().renormalise,
-                                        r);
+                                        capacity(step.mode, step.shape), rules().renormalise, r);
   }
 
   std::int64_t choices_;

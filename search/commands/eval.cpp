@@ -43,6 +43,7 @@ int run(const Options& options) {
                          {"tokens", tokens},
                          {"loss", or_null(loss)},
                          {"native_loss", or_null(native)},
+                         {"gap", or_null(native - loss)},
                          {"bits_per_byte", or_null(bits)},
                          {"floor", or_null(floor)}};
     print_out(result.dump() + "\n");
@@ -52,7 +53,7 @@ int run(const Options& options) {
       fmt::format("{} on {} tokens of the {} split\nloss {:.4f} nats per token, {:.4f} bits "
                   "per byte, perplexity {:.3f}\n",
                   printable(model.path), tokens, split_text(split), loss, bits, std::exp(loss)));
-  if (native != loss) print_out(fmt::format("native loss {:.4f} (training routing)\n", native));
+  if (native != loss) print_out(gap_line(loss, native));
   if (std::isfinite(floor)) print_out(fmt::format("no model can be below {:.4f}\n", floor));
   return 0;
 }

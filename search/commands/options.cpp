@@ -203,6 +203,11 @@ Recipe default_recipe(const Scale& scale) {
   return recipe;
 }
 
+std::string gap_line(double loss, double native_loss) {
+  return fmt::format("gap {:+.4f} nats: native loss {:.4f} (training routing) minus loss\n",
+                     native_loss - loss, native_loss);
+}
+
 const LayerTypes& layer_types() { return builtin_catalog().types; }
 
 }  // namespace moebius

@@ -71,6 +71,8 @@ Block load_block(const std::string& name_or_file);
 // The recipe of the preset brainformer-SCALE; without one, B and S of the table's row.
 Recipe default_recipe(const Scale& scale);
 
+// How far the loss with the training routing is from the loss that ranks, as a line.
+std::string gap_line(double loss, double native_loss);
 const LayerTypes& layer_types();  // of the built-in catalog
 
 }  // namespace moebius

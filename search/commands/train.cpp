@@ -112,8 +112,7 @@ int report(const Outcome& outcome, const fs::path& folder, std::int64_t announce
     throw Error(Exit::NoUsableTrial, ending_text(outcome.ending) + ": " + outcome.message);
   print_out(fmt::format("validation loss {:.4f} nats per token, {:.4f} bits per byte; causal {}\n",
                         m.loss, m.bits_per_byte, m.causal));
-  if (m.native_loss != m.loss)
-    print_out(fmt::format("native loss {:.4f} (training routing)\n", m.native_loss));
+  if (m.native_loss != m.loss) print_out(gap_line(m.loss, m.native_loss));
   print_out(fmt::format("{} steps, {} tokens, {:.2f} tokens per active parameter, {} a step\n",
                         m.steps, count_text(static_cast<double>(m.tokens)),
                         m.tokens_per_active_parameter, seconds_text(m.step_seconds)));

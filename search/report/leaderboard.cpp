@@ -88,6 +88,7 @@ Table leaderboard_table(const Leaderboard& board) {
                    {"parameters", Style::Count},
                    {"bits_per_byte", Style::Loss, kData},
                    {"native_loss", Style::Loss, kData},
+                   {"gap", Style::Loss, kData},
                    {"step_seconds", Style::Seconds, kData},
                    {"lowest", Style::Loss, kData},
                    {"highest", Style::Loss, kData},
@@ -116,6 +117,7 @@ Table leaderboard_table(const Leaderboard& board) {
                           block.parameters,
                           or_null(block.bits_per_byte),
                           or_null(block.native_loss),
+                          or_null(block.native_loss - block.loss.mean),
                           or_null(block.step_seconds),
                           block.lowest,
                           block.highest,
@@ -139,10 +141,15 @@ std::string leaderboard_notes(const Leaderboard& board, const std::string& where
     return std::any_of(board.rows.begin(), board.rows.end(),
                        [&](const Standing& standing) { return standing.block.causal == mark; });
   };
-  if (any("drops")) text += "causal drops: a later token can displace an earlier one's expert\n";
+  if (any("drops"))
+    text +=
+        "causal drops: a later token can displace an earlier one's expert in training; ranked by "
+        "its "
+        "loss without a limit, where none can\n";
   if (any("selection"))
     text +=
-        "causal selection: trained seeing later tokens; ranked by its causal (threshold) loss\n";
+        "causal selection: trained seeing later tokens; ranked by its loss by thresholds, which "
+        "sees none\n";
   return text;
 }
 

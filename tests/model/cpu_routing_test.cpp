@@ -136,11 +136,13 @@ TEST(CpuRouting, ExpertChoiceAgrees) {
             const Weight up = lab.kernels().declare("up", 10, 33, c.experts);
             const Weight down = lab.kernels().declare("down", 33, 10, c.experts);
             const Weight threshold = lab.kernels().declare("t", 1, c.experts, 1, Role::State);
+            const Weight lowest = lab.kernels().declare("l", 1, c.experts + 1, 1, Role::Sum);
             lab.kernels().attach();
             const View probs = probabilities(lab, c.tokens, c.experts);
             Routing r = lab.kernels().routing(c.experts * c.groups.count * capacity, c.tokens,
                                               c.experts, 0);
-            lab->routing.choose_tokens(probs, c.groups, capacity, {}, 0.9, r);
+            lab->routing.choose_tokens(probs, c.groups, capacity, {}, r);
+            lab->routing.follow_lowest(threshold, lowest, 0.9);
             lab.show(lab.kernels().value(threshold));  // left alone
             const std::vector<double> before = lab.kernels().read(probs);
             std::vector<double> shifted = Kernels::normals(probs.size(), 3);
@@ -148,7 +150,11 @@ TEST(CpuRouting, ExpertChoiceAgrees) {
               shifted[i] = 0.01 * shifted[i] + before[i];
             const View moved = lab.matrix(c.tokens, c.experts, shifted);
             for (const View& scores : {moved, probs}) {
-              lab->routing.choose_tokens(scores, c.groups, capacity, threshold, 0.9, r);
+              for (int part = 0; part < 2; ++part)
+                lab->routing.choose_tokens(scores, c.groups, capacity, lowest, r);
+              lab.show(lab.kernels().value(lowest));
+              lab->routing.follow_lowest(threshold, lowest, 0.9);
+              lab.show(lab.kernels().value(lowest));
               lab.show(lab.kernels().value(threshold));
             }
             show_routing(lab, r);
@@ -190,7 +196,7 @@ TEST(CpuRouting, NanProbabilitiesLoseAlike) {
     lab->routing.choose_experts(probs, {1, 3, 3, 1}, -1, false, r);
     lab.show(r.choice);
     Routing by_expert = lab.kernels().routing(3, 3, 3, 0);
-    lab->routing.choose_tokens(probs, {1, 3, 3, 1}, 1, {}, 0, by_expert);
+    lab->routing.choose_tokens(probs, {1, 3, 3, 1}, 1, {}, by_expert);
     lab.show(by_expert.token);
   });
 }

@@ -71,7 +71,7 @@ class Lab {
   }
   void show_gradients() {
     for (int i = 0; i < static_cast<int>(kernels_.params().slots().size()); ++i)
-      if (kernels_.params().slot({i}).role != Role::State) show(kernels_.params().gradient({i}));
+      if (is_trained(kernels_.params().slot({i}).role)) show(kernels_.params().gradient({i}));
   }
   void show_values() {
     for (int i = 0; i < static_cast<int>(kernels_.params().slots().size()); ++i)

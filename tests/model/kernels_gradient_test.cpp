@@ -236,7 +236,7 @@ TEST(ChooseTokens, BackwardIsTheGradient) {
   const View dprobs = k.matrix(8, 4, kBefore);
   Routing r = k.routing(8, 8, 4, 0);
   const auto loss = [&] {
-    k->routing.choose_tokens(probs, {1, 8, 8, 1}, 2, {}, 0, r);
+    k->routing.choose_tokens(probs, {1, 8, 8, 1}, 2, {}, r);
     return k.dot(r.weight, dweight);
   };
   loss();

@@ -142,7 +142,7 @@ TEST(ChooseTokens, EveryExpertTakesExactlyItsCapacity) {
                                .60, .70, .80,  //
                                .20, .50, .30});
   Routing r = k.routing(6, 4, 3, 0);
-  k->routing.choose_tokens(probs, kOneGroupOf4, 2, {}, 0, r);
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, {}, r);
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 2, 4, 6));
   EXPECT_THAT(k.read(r.token), ElementsAre(1, 2, 2, 3, 1, 2));
   EXPECT_THAT(k.read(r.weight), ElementsAre(.5, .6, .7, .5, .3, .8));
@@ -152,32 +152,48 @@ TEST(ChooseTokens, RowsOfAnExpertAreInTokenOrderOverAllGroups) {
   Kernels k;
   const View probs = k.matrix(4, 1, {.1, .2, .4, .3});
   Routing r = k.routing(2, 4, 1, 0);
-  k->routing.choose_tokens(probs, {2, 2, 1, 2}, 1, {}, 0, r);  // by position: {t0, t2}, {t1, t3}
+  k->routing.choose_tokens(probs, {2, 2, 1, 2}, 1, {}, r);  // by position: {t0, t2}, {t1, t3}
   EXPECT_THAT(k.read(r.token), ElementsAre(2, 3));
 }
 
-TEST(ChooseTokens, ThresholdFollowsTheLowestTakenScore) {
+// A threshold and the sums that it follows.
+struct Followed {
+  explicit Followed(Kernels& kernels, std::int64_t experts)
+      : k(kernels),
+        threshold(k.declare("threshold", 1, experts, 1, Role::State)),
+        lowest(k.declare("lowest", 1, experts + 1, 1, Role::Sum)) {
+    k.attach();
+  }
+  std::vector<double> after(double keep) {
+    k->routing.follow_lowest(threshold, lowest, keep);
+    return k.read(k.value(threshold));
+  }
+  Kernels& k;
+  Weight threshold, lowest;
+};
+
+TEST(FollowLowest, ThresholdFollowsTheLowestTakenScoreOnceAStep) {
   Kernels k;
-  const Weight threshold = k.declare("threshold", 1, 2, 1, Role::State);
-  k.attach();
+  Followed followed(k, 2);
   const View probs = k.matrix(4, 2, {.9, .1, .6, .4, .3, .7, .2, .8});
   Routing r = k.routing(4, 4, 2, 0);
-  k->routing.choose_tokens(probs, kOneGroupOf4, 2, threshold, 0.75, r);
-  EXPECT_THAT(k.read(k.value(threshold)), ElementsAre(.6, .7));  // the first call sets it
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, followed.lowest, r);
+  EXPECT_THAT(k.read(k.value(followed.threshold)), ElementsAre(0, 0));  // not before the end
+  EXPECT_THAT(followed.after(0.75), ElementsAre(.6, .7));               // the first call sets it
+  EXPECT_THAT(followed.after(0.75), ElementsAre(.6, .7));               // nothing new
   k.write(probs, {.9, .1, .2, .8, .3, .7, .2, .8});
-  k->routing.choose_tokens(probs, kOneGroupOf4, 2, threshold, 0.75, r);
-  EXPECT_THAT(k.read(k.value(threshold)),
-              near(1e-15, {.6 + .25 * (.3 - .6), .7 + .25 * (.8 - .7)}));
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, followed.lowest, r);
+  EXPECT_THAT(followed.after(0.75), near(1e-15, {.6 + .25 * (.3 - .6), .7 + .25 * (.8 - .7)}));
+  EXPECT_THAT(k.read(k.value(followed.lowest)), ElementsAre(0, 0, 0));
 }
 
-TEST(ChooseTokens, ThresholdIsTheMeanOverGroups) {
+TEST(FollowLowest, TakesTheMeanOverTheGroupsOfAllMicroBatches) {
   Kernels k;
-  const Weight threshold = k.declare("threshold", 1, 1, 1, Role::State);
-  k.attach();
-  const View probs = k.matrix(4, 1, {.9, .1, .4, .5});
+  Followed followed(k, 1);
   Routing r = k.routing(2, 4, 1, 0);
-  k->routing.choose_tokens(probs, {2, 2, 2, 1}, 1, threshold, 0.9, r);
-  EXPECT_NEAR(k.read(k.value(threshold))[0], (.9 + .5) / 2, 1e-15);
+  k->routing.choose_tokens(k.matrix(4, 1, {.9, .1, .4, .5}), {2, 2, 2, 1}, 1, followed.lowest, r);
+  k->routing.choose_tokens(k.matrix(2, 1, {.3, .2}), {1, 2, 2, 1}, 1, followed.lowest, r);
+  EXPECT_NEAR(followed.after(0.9)[0], (.9 + .5 + .3) / 3, 1e-15);
 }
 
 TEST(ChooseAbove, TakesWhatExceedsTheThresholdAndAtMostTheBoundPerToken) {
@@ -204,7 +220,7 @@ TEST(Routing, NaNProbabilitiesStayWithinTheBounds) {
   k->routing.choose_experts(probs, kOneGroupOf4, 2, true, r);
   EXPECT_THAT(k.read(r.offset), ElementsAre(0, 2, 4, 4));
   Routing by_expert = k.routing(6, 4, 3, 0);
-  k->routing.choose_tokens(probs, kOneGroupOf4, 2, {}, 0, by_expert);
+  k->routing.choose_tokens(probs, kOneGroupOf4, 2, {}, by_expert);
   EXPECT_THAT(k.read(by_expert.offset), ElementsAre(0, 2, 4, 6));
 
   Routing top1 = k.routing(2, 2, 3, 1);  // some of them: a number is preferred

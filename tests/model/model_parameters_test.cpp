@@ -12,7 +12,7 @@ constexpr std::int64_t kVocab = 300;
 constexpr double kOut = 1 / 2.8284271247461903;  // 1 / sqrt(2 * 4 sub-layers)
 
 std::string describe(const ParamSlot& slot) {
-  const char* roles[] = {"hidden", "router", "embedding", "vector", "state"};
+  const char* roles[] = {"hidden", "router", "embedding", "vector", "state", "sum"};
   const char* kinds[] = {"constant", "normal", "first_row_one"};
   return fmt::format("{} [{}, {}, {}] {} {} {:.4f}", slot.name, slot.batch, slot.rows, slot.cols,
                      roles[static_cast<int>(slot.role)], kinds[static_cast<int>(slot.init.kind)],
@@ -68,11 +68,14 @@ TEST(Parameters, OfASparseModel) {
       "stack.0.sublayer.1.moe.up [4, 16, 25] hidden normal 0.2500",
       "stack.0.sublayer.1.moe.down [4, 25, 16] hidden normal 0.0707",
       "stack.0.sublayer.1.moe.threshold [1, 1, 4] state constant 0.0000",
+      "stack.0.sublayer.1.moe.lowest [1, 1, 5] sum constant 0.0000",
       "stack.0.sublayer.2.norm.gain [1, 1, 16] vector constant 1.0000",
       "stack.0.sublayer.2.moe.router [1, 16, 4] router normal 0.0200",
       "stack.0.sublayer.2.moe.gate [4, 16, 25] hidden normal 0.2500",
       "stack.0.sublayer.2.moe.up [4, 16, 25] hidden normal 0.2500",
       "stack.0.sublayer.2.moe.down [4, 25, 16] hidden normal 0.0707",
+      "stack.0.sublayer.2.moe.threshold [1, 1, 4] state constant 0.0000",
+      "stack.0.sublayer.2.moe.lowest [1, 1, 5] sum constant 0.0000",
       "stack.0.sublayer.3.norm.gain [1, 1, 16] vector constant 1.0000",
       "stack.0.sublayer.3.moe.router [1, 16, 2] router normal 0.0200",
       "stack.0.sublayer.3.moe.up [2, 16, 9] hidden normal 0.2500",

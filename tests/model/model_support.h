@@ -65,7 +65,7 @@ inline std::vector<std::int32_t> random_tokens(std::int64_t count, std::int64_t 
 inline void shake(Learner& learner, std::uint64_t seed, double stddev = 0.4) {
   Rng rng(seed);
   for (const ParamSlot& slot : learner.params().slots()) {
-    if (slot.role == Role::State) continue;
+    if (!is_trained(slot.role)) continue;
     std::vector<double> values(static_cast<std::size_t>(slot.size()));
     for (double& value : values)
       value = (slot.role == Role::Router ? 1 : stddev) * rng.normal() +

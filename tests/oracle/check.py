@@ -5,7 +5,8 @@ check.py [--plant SLOT] DIR...
 
 Every folder below a DIR that holds block.json and dump.safetensors is judged: the twin is built from
 block.json, takes the dumped parameters, and must give the same logits, losses, routing counts and
-gradients in float64. Exit 1 on a miss, 77 without torch. --plant changes one dumped gradient by a
+gradients in float64, the same weights after some steps of the optimizer, and with those of the dump
+the same causal losses. Exit 1 on a miss, 77 without torch. --plant changes one dumped gradient by a
 millionth, so that exactly that one must miss.
 """
 import json
@@ -19,51 +20,57 @@ except ImportError:
     print("skipped: this Python has no torch (Debian: python3-torch)")
     sys.exit(77)
 
+from training import Trainer, accumulate, parts_of
 from twin import Twin, read_safetensors, token_losses
 
 TOLERANCE = 1e-8  # of the largest magnitude in a tensor
 
 
-def parts_of(tensor, document):
-    return tensor.long().split(document["recipe"]["micro_batch"])
+def causal_losses(twin, document, tokens, targets):
+    with torch.no_grad():
+        parts = zip(parts_of(tokens, document), parts_of(targets, document))
+        return torch.cat([token_losses(twin.forward(part, "causal"), wanted) for part, wanted in parts])
+
+
+def values_of(dump, kind):
+    return {n[len(kind):]: t.clone() for n, t in dump.items() if n.startswith(kind)}
 
 
 def compute(document, dump):
     """The twin's values under the names of the dump."""
-    values = {n[len("value/"):]: t for n, t in dump.items() if n.startswith("value/")}
+    tokens, targets = dump["tokens"], dump["targets"]
+    # One step without its update.
+    values = values_of(dump, "value/")
     trained = {n: t.requires_grad_() for n, t in values.items() if not n.endswith(".threshold")}
-    twin, recipe = Twin(document, values), document["recipe"]
-    parts = list(zip(parts_of(dump["tokens"], document), parts_of(dump["targets"], document)))
-    losses, result = [], {}
-    step = dict.fromkeys(("loss", "aux", "z", "kept", "dropped"), 0.0)
-    for tokens, targets in parts:
-        logits = twin.forward(tokens, "train")
-        losses.append(token_losses(logits, targets))
-        terms = {"loss": losses[-1].mean(), "aux": twin.aux, "z": twin.z}
-        terms = {name: term / len(parts) for name, term in terms.items()}
-        (terms["loss"] + recipe["aux"] * terms["aux"] + recipe["z"] * terms["z"]).backward()
-        terms.update(kept=twin.kept, dropped=twin.dropped)
-        for name, term in terms.items():
-            step[name] += float(term)
-        result.setdefault("logits", logits.detach().flatten(0, 1))
-    result["loss"] = torch.cat(losses).detach()
+    twin, result = Twin(document, values), {}
+    step, result["loss"], logits = accumulate(twin, document, tokens, targets)
+    result["logits"] = logits[0].flatten(0, 1)
     for name, value in step.items():
         result["step/" + name] = torch.tensor([[value]], dtype=torch.float64)
     for name, tensor in trained.items():
         unused = tensor.grad is None
         result["gradient/" + name] = torch.zeros_like(tensor) if unused else tensor.grad
-    for name, tensor in twin.state.items():
-        result["after/" + name] = values[name] = tensor
-    with torch.no_grad():
-        causal = [token_losses(twin.forward(tokens, "causal"), targets) for tokens, targets in parts]
-    result["causal"] = torch.cat(causal)
+    for name, tensor in twin.end_step().items():
+        result["after/" + name] = tensor
+    result["causal"] = causal_losses(twin, document, tokens, targets)
+    # Some steps with their updates, from the same weights.
+    twin = Twin(document, values_of(dump, "value/"))
+    trainer, steps = Trainer(twin, document), dump["steps/tokens"].split(document["recipe"]["batch"])
+    for t, targets_of_step in enumerate(dump["steps/targets"].split(document["recipe"]["batch"])):
+        trainer.step(steps[t], targets_of_step, t, len(steps))
+    for name, tensor in twin.values.items():
+        result["trained/" + name] = tensor
+    # The causal evaluation of what they made there, to the last digit.
+    twin = Twin(document, values_of(dump, "trained/"))
+    result["trained_causal"] = causal_losses(twin, document, tokens, targets)
     return result
 
 
 def compare(name, ours, theirs):
     """Prints the worst tensor of each kind and every miss; returns the number of misses."""
     theirs = {n: t for n, t in theirs.items() if not n.startswith("value/")}
-    del theirs["tokens"], theirs["targets"]
+    for key in ("tokens", "targets", "steps/tokens", "steps/targets"):
+        del theirs[key]
     misses = sorted(set(ours) ^ set(theirs))
     worst = {}
     for key in sorted(set(ours) & set(theirs)):

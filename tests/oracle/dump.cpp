@@ -12,6 +12,9 @@
 //   gradient/SLOT  of mean loss + weighted auxiliary and z-loss
 //   after/SLOT     routing state after that step
 //   causal [B, S]  loss of every token by the causal evaluation, after that step
+//   steps/tokens, steps/targets [8 B, S] (I32)   of eight optimizer steps from the same weights
+//   trained/SLOT   every parameter after them
+//   trained_causal [B, S]   loss of tokens by the causal evaluation, after them
 
 #include <fmt/format.h>
 
@@ -32,6 +35,7 @@ namespace moebius {
 namespace {
 
 constexpr std::uint64_t kSeed = 20260117;
+constexpr std::int64_t kSteps = 8;
 
 struct Case {
   std::string name;
@@ -117,11 +121,40 @@ std::vector<std::int64_t> shape_of(const ParamSlot& slot) {
   return {slot.rows, slot.cols};
 }
 
-Dump compute(const Case& c) {
+bool is_dumped(const ParamSlot& slot) { return slot.role != Role::Sum; }
+
+std::unique_ptr<Learner> rough_learner(const Case& c) {
   const LearnerOptions options{
       .backend = "reference", .backend_options = {.precision = "f64"}, .seed = kSeed};
-  Learner learner(c.spec, c.recipe, c.vocab, options, builtin_catalog());
-  roughen(learner);
+  auto learner = std::make_unique<Learner>(c.spec, c.recipe, c.vocab, options, builtin_catalog());
+  roughen(*learner);
+  return learner;
+}
+
+void add_training(const Case& c, const std::vector<std::int32_t>& tokens,
+                  const std::vector<std::int32_t>& targets, Dump& dump) {
+  const auto made = rough_learner(c);
+  Learner& learner = *made;
+  const std::int64_t rows = c.recipe.batch, cols = c.recipe.seq;
+  const auto all_tokens = random_tokens(kSteps * rows * cols, c.vocab, "steps tokens");
+  const auto all_targets = random_tokens(kSteps * rows * cols, c.vocab, "steps targets");
+  dump.add_tokens("steps/tokens", {kSteps * rows, cols}, all_tokens);
+  dump.add_tokens("steps/targets", {kSteps * rows, cols}, all_targets);
+  const auto size = static_cast<std::size_t>(rows * cols);
+  for (std::int64_t t = 0; t < kSteps; ++t) {
+    const auto begin = static_cast<std::size_t>(t) * size;
+    learner.train(std::span(all_tokens).subspan(begin, size),
+                  std::span(all_targets).subspan(begin, size), t, kSteps);
+  }
+  for (const ParamSlot& slot : learner.params().slots())
+    if (is_dumped(slot))
+      dump.add("trained/" + slot.name, shape_of(slot), learner.read_value(slot.name));
+  dump.add("trained_causal", {rows, cols}, learner.evaluate(tokens, targets, Mode::Causal));
+}
+
+Dump compute(const Case& c) {
+  const auto made = rough_learner(c);
+  Learner& learner = *made;
   const std::int64_t rows = c.recipe.batch, cols = c.recipe.seq;
   const auto tokens = random_tokens(rows * cols, c.vocab, "tokens");
   const auto targets = random_tokens(rows * cols, c.vocab, "targets");
@@ -132,7 +165,8 @@ Dump compute(const Case& c) {
   dump.add_tokens("targets", {rows, cols}, targets);
   const auto& slots = learner.params().slots();
   for (const ParamSlot& slot : slots)
-    dump.add("value/" + slot.name, shape_of(slot), learner.read_value(slot.name));
+    if (is_dumped(slot))
+      dump.add("value/" + slot.name, shape_of(slot), learner.read_value(slot.name));
   const std::int64_t first = c.recipe.micro_batch * cols;
   dump.add("logits", {first, c.vocab},
            learner.logits(all.first(static_cast<std::size_t>(first)), Mode::Native));
@@ -146,10 +180,11 @@ Dump compute(const Case& c) {
   for (const ParamSlot& slot : slots) {
     if (slot.role == Role::State)
       dump.add("after/" + slot.name, shape_of(slot), learner.read_value(slot.name));
-    else
+    else if (is_trained(slot.role))
       dump.add("gradient/" + slot.name, shape_of(slot), learner.read_gradient(slot.name));
   }
   dump.add("causal", {rows, cols}, learner.evaluate(tokens, targets, Mode::Causal));
+  add_training(c, tokens, targets, dump);
   return dump;
 }
 

@@ -81,10 +81,20 @@ class Twin:
     def __init__(self, document, values):
         self.block, self.recipe = document["block"], document["recipe"]
         self.values = values
-        self.state = {}  # routing state that a training step leaves behind
+        self.lowest = {}  # by threshold: the lowest taken scores of a step, [groups, E] each
+
+    def end_step(self):
+        """Thresholds follow the mean over the groups of all micro-batches. Their new values by name."""
+        moved = {}
+        for name, scores in self.lowest.items():
+            lowest, old = torch.cat(scores).mean(0, keepdim=True), self.values[name]
+            moved[name] = torch.where(old > 0, old + 0.05 * (lowest - old), lowest)
+        self.values.update(moved)
+        self.lowest = {}
+        return moved
 
     def forward(self, tokens, mode):
-        """tokens [B, S] -> logits [B, S, V]; mode "train" or "causal"."""
+        """tokens [B, S] -> logits [B, S, V]; mode "train", "native" (alike) or "causal"."""
         self.mode = mode
         self.aux, self.z, self.kept, self.dropped = 0.0, 0.0, 0, 0
         x = self.values["embedding.table"][tokens]
@@ -150,7 +160,7 @@ class Twin:
         first = torch.nn.functional.one_hot(chosen[:, 0], experts)[groups].to(probs.dtype)
         balance = (first.mean(1) * probs[groups].mean(1)).sum(-1).mean() * experts
         self.aux = self.aux + balance
-        if sub["capacity"] == "none":
+        if sub["capacity"] == "none" or self.mode == "causal":
             keep = torch.ones_like(chosen, dtype=torch.bool)
         else:
             slots = round(sub["capacity"] * groups.shape[1] / experts)
@@ -165,20 +175,18 @@ class Twin:
         return token, chosen[token, choice], gates[token, choice]
 
     def expert_choice(self, sub, at, probs, groups):
-        """2202.09368; causally by thresholds: experts above theirs, a token's ROOM c best of them."""
-        threshold = self.values.get(at + "threshold")
-        if self.mode == "causal" and threshold is not None:
-            best = probs.argsort(dim=1, descending=True, stable=True).argsort(1)
-            above = (probs > threshold) & (best < math.ceil(ROOM * sub["capacity"]))
-            token, expert = above.nonzero(as_tuple=True)
+        """2202.09368; causally by thresholds: of the experts above theirs, a token's ROOM c best."""
+        threshold = self.values[at + "threshold"]
+        if self.mode == "causal":
+            scores = torch.where(probs > threshold, probs, -torch.ones_like(probs))
+            place = scores.argsort(dim=1, descending=True, stable=True).argsort(1)
+            chosen = (scores > 0) & (place < math.ceil(ROOM * sub["capacity"]))
+            token, expert = chosen.nonzero(as_tuple=True)
             return token, expert, probs[token, expert]
         slots = round(sub["capacity"] * groups.shape[1] / sub["experts"])
         scores, taken = probs[groups].sort(dim=1, descending=True, stable=True)  # [groups, G, E]
-        if threshold is not None:
-            lowest = scores[:, slots - 1].mean(0, keepdim=True).detach()
-            old = self.state.get(at + "threshold", threshold)
-            moved = torch.where(old > 0, old + 0.05 * (lowest - old), lowest)
-            self.state[at + "threshold"] = moved
+        if self.mode == "train":
+            self.lowest.setdefault(at + "threshold", []).append(scores[:, slots - 1].detach())
         token = groups.gather(1, taken[:, :slots].flatten(1)).flatten()
         expert = torch.arange(sub["experts"]).repeat(groups.shape[0] * slots)
         return token, expert, scores[:, :slots].flatten()

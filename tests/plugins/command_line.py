@@ -68,10 +68,10 @@ shifts = query("select distinct value from sublayer where field = 'd_shift'")
 assert {row["value"] for row in shifts} <= {32, 64} and shifts, shifts
 
 # the gating that sees the future: training finds it out, whatever it declares
-run("search", "--space", "space.json", "--db", "r.db", "--study", "leaks", "--data", "builtin",
+run("search", "--space", "space.json", "--db", "r.db", "--study", "future", "--data", "builtin",
     "--budget", "4steps", "--trials", "3", code=4)
-rows = query("select state, message, block from trials where study = 'leaks' and role = 'search'")
-assert rows and all(row["state"] == "failed" and "declared causal" in row["message"] for row in rows), rows
+rows = query("select state, message, causal, ranked_causal from trials where study = 'future' and role = 'search'")
+assert rows and all(row["state"] == "failed" and row["ranked_causal"] == "selection" and "error of the program" in row["message"] for row in rows), rows
 
 # the layer and the optimizer in real training
 dense = json.loads(json.dumps(SPACE))

@@ -1,6 +1,6 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -294,6 +294,30 @@ TEST_F(Migration, WaitsForTheOlderReleaseToEnd) {
   expect_rows(*open(OpenMode::ReadOnly));
   close(theirs);
   expect_rows(*open());
+}
+
+// Version 2 had the same tables without what the probe found of the mode that ranks.
+TEST_F(Migration, AFileOfSchema2KeepsItsTables) {
+  open();
+  EXPECT_EQ(RawDb(path).run(R"sql(
+    DROP VIEW trials; DROP VIEW leaderboard; DROP VIEW blocks;
+    DROP VIEW pareto; DROP VIEW lineage; DROP VIEW failures;
+    ALTER TABLE measurement DROP COLUMN ranked_causal;
+    CREATE VIEW trials AS SELECT loss FROM measurement;
+    CREATE VIEW leaderboard AS SELECT * FROM trials; CREATE VIEW blocks AS SELECT * FROM trials;
+    CREATE VIEW pareto AS SELECT * FROM trials; CREATE VIEW lineage AS SELECT * FROM trials;
+    CREATE VIEW failures AS SELECT * FROM trials;
+    PRAGMA user_version = 2;)sql"),
+            SQLITE_OK);
+  before = bytes();
+  expect_rows(*open(OpenMode::ReadOnly));
+  EXPECT_EQ(bytes(), before);
+  const auto db = open();
+  expect_rows(*db);
+  EXPECT_THAT(
+      db->query("SELECT causal, ranked_causal, gap FROM trials WHERE loss = 2.5", {}, {9}).rows,
+      ElementsAre(ElementsAre("yes", nullptr, nullptr)));
+  EXPECT_THAT(db->check(), IsEmpty());
 }
 
 TEST_F(Migration, ADamagedBlockDoesNotLockTheFile) {

@@ -269,8 +269,8 @@ TEST_F(SqliteTest, FilesOfOthersAndOfLaterVersionsAreRefusedUntouched) {
     }
   };
   { open()->open_study(settings(), false); }
-  RawDb(path).run("PRAGMA user_version = 3");
-  refused("format 3, this one knows 2");
+  RawDb(path).run("PRAGMA user_version = 4");
+  refused("format 4, this one knows 3");
   std::filesystem::remove(path);
   RawDb(path).run("CREATE TABLE mine (x); PRAGMA application_id = 7");
   refused("not a Moebius database");

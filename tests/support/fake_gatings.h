@@ -17,19 +17,20 @@ class HostGating : public Gating {
   using Choose = std::vector<std::int64_t> (*)(const std::vector<std::int32_t>& ids,
                                                const TokenShape& shape, std::int64_t experts);
 
-  HostGating(const GatingSite& site, Choose choose, Params& params)
-      : site_(site), choose_(choose), params_(params) {}
+  // `ranked`: in Mode::Causal.
+  HostGating(const GatingSite& site, Choose choose, Choose ranked, Params& params)
+      : site_(site), choose_(choose), ranked_(ranked), params_(params) {}
 
   void declare_state(Params& params) override {
-    const auto state = [&](const char* name) {
+    const auto declare = [&](const char* name, Role role) {
       return params.declare({.name = site_.name + name,
                              .rows = 1,
                              .cols = site_.experts,
-                             .role = Role::State,
+                             .role = role,
                              .init = Init::constant(0)});
     };
-    load_ = state(".load");
-    share_ = state(".share");
+    load_ = declare(".load", Role::Sum);
+    share_ = declare(".share", Role::State);
   }
 
   std::int64_t bound(Mode, const TokenShape& shape) const override { return shape.tokens(); }
@@ -37,7 +38,8 @@ class HostGating : public Gating {
   const void* route(Step& step, View, Routing& r) const override {
     std::vector<std::int32_t> ids(static_cast<std::size_t>(step.tokens.rows));
     step.backend.memory.read(step.tokens, ids.data());
-    const std::vector<std::int64_t> expert = choose_(ids, step.shape, site_.experts);
+    const std::vector<std::int64_t> expert =
+        (step.mode == Mode::Causal ? ranked_ : choose_)(ids, step.shape, site_.experts);
     std::vector<std::int32_t> offset = {0}, token, choice(ids.size()), row(ids.size(), -1);
     for (std::int64_t e = 0; e < site_.experts; ++e) {
       for (std::size_t t = 0; t < ids.size(); ++t) {
@@ -103,12 +105,13 @@ class HostGating : public Gating {
   }
 
   GatingSite site_;
-  Choose choose_;
+  Choose choose_, ranked_;
   const Params& params_;
   Weight load_, share_;
 };
 
-inline GatingPlugin host_gating(HostGating::Choose choose, Causality declared) {
+inline GatingPlugin host_gating(HostGating::Choose choose, Causality declared,
+                                HostGating::Choose ranked = nullptr) {
   GatingPlugin plugin;
   plugin.help = "for tests";
   plugin.rate_group = {"host", 3};
@@ -119,8 +122,10 @@ inline GatingPlugin host_gating(HostGating::Choose choose, Causality declared) {
     return site.experts <= 16 ? "" : "experts: a host counts up to 16";
   };
   plugin.causality = [declared](const GatingSite&, const TokenShape&) { return declared; };
-  plugin.make = [choose](const GatingSite& site, Params& params) -> std::unique_ptr<Gating> {
-    return std::make_unique<HostGating>(site, choose, params);
+  if (ranked == nullptr) ranked = choose;
+  plugin.make = [choose, ranked](const GatingSite& site,
+                                 Params& params) -> std::unique_ptr<Gating> {
+    return std::make_unique<HostGating>(site, choose, ranked, params);
   };
   return plugin;
 }

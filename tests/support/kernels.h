@@ -63,7 +63,7 @@ class Kernels {
     backend_->bind(params_, gradients_);
     for (int i = 0; i < static_cast<int>(params_.slots().size()); ++i) {
       gradients_.came.insert(i);
-      if (params_.slot({i}).role == Role::State) continue;
+      if (!is_trained(params_.slot({i}).role)) continue;
       write(params_.value({i}), normals(params_.value({i}).size(), derive_key(seed, "values", i)));
       write(params_.gradient({i}), constant(params_.gradient({i}).size(), kBefore));
     }

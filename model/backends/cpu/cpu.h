@@ -62,8 +62,9 @@ class Cpu final : public AllFamilies {
   // routing.cpp
   void choose_experts(View probs, const Groups& groups, std::int64_t capacity, bool renormalise,
                       Routing& r) override;
-  void choose_tokens(View probs, const Groups& groups, std::int64_t capacity, Weight threshold,
-                     double keep, Routing& r) override;
+  void choose_tokens(View probs, const Groups& groups, std::int64_t capacity, Weight lowest,
+                     Routing& r) override;
+  void follow_lowest(Weight threshold, Weight lowest, double keep) override;
   void choose_above(View probs, Weight threshold, Routing& r) override;
   void choice_backward(View probs, const Routing& r, bool renormalise, View dweight,
                        View dprobs) override;

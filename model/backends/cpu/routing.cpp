@@ -117,10 +117,11 @@ void Cpu::choose_experts(View probs_view, const Groups& groups, std::int64_t cap
   }
 }
 
-void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capacity,
-                        Weight threshold, double keep, Routing& r) {
-  const Floats probs = probs_view, state = value(threshold);
+void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capacity, Weight lowest,
+                        Routing& r) {
+  const Floats probs = probs_view, sums = value(lowest);
   check_groups(groups, probs);
+  if (!sums.empty()) check_shape(sums, 1, probs.cols + 1, "choose_tokens lowest");
   MOEBIUS_CHECK(capacity >= 1 && capacity <= groups.size,
                 "[choose_tokens] capacity {} of groups of {} tokens", capacity, groups.size);
   const std::int64_t per_expert = groups.count * capacity;
@@ -132,7 +133,6 @@ void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capa
     const std::span keys = arrays.take<std::int32_t>(groups.size);
     const std::span taken = arrays.take<std::int32_t>(per_expert);
     for (std::int64_t e = begin; e < end; ++e) {
-      double lowest = 0;  // taken score, mean over groups
       for (std::int64_t g = 0; g < groups.count; ++g) {
         const auto score = [&](std::int64_t i) { return probs.row(token_of(groups, g, i))[e]; };
         for (std::int64_t i = 0; i < groups.size; ++i)
@@ -145,16 +145,26 @@ void Cpu::choose_tokens(View probs_view, const Groups& groups, std::int64_t capa
           last = std::min(last, score(i));
           i = static_cast<std::int32_t>(token_of(groups, g, i));
         }
-        lowest += last / static_cast<double>(groups.count);
+        if (!sums.empty()) sums.row(0)[e] += last;
       }
       if (groups.token_stride != 1) std::sort(taken.begin(), taken.end());
       auto row = static_cast<std::int32_t>(e * per_expert);
       for (const std::int32_t t : taken) put(r, row++, t, probs.row(t)[e]);
-      if (state.empty()) continue;
-      const double old = state.row(0)[e];
-      state.row(0)[e] = static_cast<float>(old > 0 ? old + (1 - keep) * (lowest - old) : lowest);
     }
   });
+  if (!sums.empty()) sums.row(0)[probs.cols] += static_cast<float>(groups.count);
+}
+
+void Cpu::follow_lowest(Weight threshold, Weight lowest, double keep) {
+  const Floats state = value(threshold), sums = value(lowest);
+  check_shape(state, 1, sums.cols - 1, "follow_lowest threshold");
+  const double count = sums.row(0)[state.cols];
+  if (count == 0) return;
+  for (std::int64_t e = 0; e < state.cols; ++e) {
+    const double score = sums.row(0)[e] / count, old = state.row(0)[e];
+    state.row(0)[e] = static_cast<float>(old > 0 ? old + (1 - keep) * (score - old) : score);
+  }
+  std::fill_n(sums.row(0), sums.cols, 0.0f);
 }
 
 void Cpu::choose_above(View probs_view, Weight threshold, Routing& r) {

@@ -66,7 +66,8 @@ class Dry final : public AllFamilies {
   void softmax(View, View) override {}
   void softmax_backward(View, View, View) override {}
   void choose_experts(View, const Groups&, std::int64_t, bool, Routing&) override {}
-  void choose_tokens(View, const Groups&, std::int64_t, Weight, double, Routing&) override {}
+  void choose_tokens(View, const Groups&, std::int64_t, Weight, Routing&) override {}
+  void follow_lowest(Weight, Weight, double) override {}
   void choose_above(View, Weight, Routing&) override {}
   void choice_backward(View, const Routing&, bool, View, View) override {}
   void router_losses(View, View, const Groups&, const Routing&, View) override {}

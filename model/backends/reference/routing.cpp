@@ -96,10 +96,10 @@ void token_choice(Matrix<T> probs, const Groups& groups, std::int64_t capacity, 
   }
 }
 
-// Expert Choice (2202.09368, 3.2). lowest[e]: the lowest taken score, mean over groups.
+// Expert Choice (2202.09368, 3.2). lowest: [1, E + 1] or empty.
 template <class T>
 void expert_choice(Matrix<T> probs, const Groups& groups, std::int64_t capacity, Pairs& pairs,
-                   std::vector<double>& lowest) {
+                   Matrix<T> lowest) {
   for (std::int64_t g = 0; g < groups.count; ++g)
     for (std::int64_t e = 0; e < probs.cols; ++e) {
       const auto taken = best(groups.size, capacity,
@@ -108,9 +108,9 @@ void expert_choice(Matrix<T> probs, const Groups& groups, std::int64_t capacity,
         const std::int64_t t = token_of(groups, g, i);
         pairs.choose(t, e, probs(t, e));
       }
-      lowest[static_cast<std::size_t>(e)] +=
-          probs(token_of(groups, g, taken.back()), e) / static_cast<double>(groups.count);
+      if (lowest.cols > 0) lowest(0, e) += probs(token_of(groups, g, taken.back()), e);
     }
+  if (lowest.cols > 0) lowest(0, probs.cols) += T(groups.count);
 }
 
 // Experts above their threshold, at most `most` per token and then the best ones.
@@ -178,20 +178,30 @@ void Reference::choose_experts(View probs, const Groups& groups, std::int64_t ca
 }
 
 void Reference::choose_tokens(View probs, const Groups& groups, std::int64_t capacity,
-                              Weight threshold, double keep, Routing& r) {
+                              Weight lowest, Routing& r) {
   check_groups(groups, probs);
   MOEBIUS_CHECK(capacity >= 1 && capacity <= groups.size,
                 "[choose_tokens] capacity {} of groups of {} tokens", capacity, groups.size);
   Pairs pairs(probs.rows, probs.cols);
-  std::vector<double> lowest(static_cast<std::size_t>(probs.cols));
   typed([&]<class T>() {
-    expert_choice<T>(probs, groups, capacity, pairs, lowest);
+    const Matrix<T> sums = value(lowest);
+    if (!lowest.empty()) check_shape(sums, 1, probs.cols + 1, "choose_tokens lowest");
+    expert_choice<T>(probs, groups, capacity, pairs, sums);
     list_pairs<T>(pairs, probs.rows, r.offset, r.token, r.weight);
-    const Matrix<T> state = value(threshold);  // [1, E] or empty
+  });
+}
+
+void Reference::follow_lowest(Weight threshold, Weight lowest, double keep) {
+  typed([&]<class T>() {
+    const Matrix<T> state = value(threshold), sums = value(lowest);
+    check_shape(state, 1, sums.cols - 1, "follow_lowest threshold");
+    const double count = sums(0, state.cols);
+    if (count == 0) return;
     for (std::int64_t e = 0; e < state.cols; ++e) {
-      const double score = lowest[static_cast<std::size_t>(e)], old = state(0, e);
+      const double score = sums(0, e) / count, old = state(0, e);
       state(0, e) = T(old > 0 ? old + (1 - keep) * (score - old) : score);
     }
+    for (std::int64_t e = 0; e < sums.cols; ++e) sums(0, e) = 0;
   });
 }
 

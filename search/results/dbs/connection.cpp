@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLockWait = std::chrono::seconds(60);
 constexpr auto kSilentWait = std::chrono::seconds(2);
 constexpr int kApplicationId = 0x4D6F6562;  // "Moeb"
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 // Called by SQLite while another connection holds the lock; 0 gives up with SQLITE_BUSY.
 int wait_for_lock(void*, int tries) {
@@ -153,6 +153,7 @@ void migrate(Connection& database) {
   const int version = integer_pragma(database, "user_version");
   if (version == kVersion) return;  // another process was faster
   if (version == 1) run("migrate_1_before.sql");
+  if (version == 2) run("migrate_2.sql");
   run("schema.sql");
   if (version == 1) run("migrate_1_after.sql");
   show_fields(database, Spec());

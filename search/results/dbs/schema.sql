@@ -1,11 +1,11 @@
--- Moebius results, version 2. One file holds many studies; every fact that a report needs is a typed
+-- Moebius results, version 3. One file holds many studies; every fact that a report needs is a typed
 -- column, and `sqlite3 FILE 'select * from blocks'` works without the program.
 -- A trial is named by its study and its number in it, in every table. Tables are called in the
 -- singular and name a study by its id; views that spread them out are called in the plural and name
--- a study by its name.
+-- a study by its name. A file of version 2 has these tables already (migrate_2.sql).
 
 -- What is searched. Settings are fixed when the study is opened; resuming compares them.
-CREATE TABLE study (
+CREATE TABLE IF NOT EXISTS study (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
   files TEXT NOT NULL UNIQUE CHECK (length(files) = 32),  -- random; names the folder of its files
@@ -19,7 +19,7 @@ CREATE TABLE study (
   created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 ) STRICT;
 
-CREATE TABLE trial (
+CREATE TABLE IF NOT EXISTS trial (
   study INTEGER NOT NULL REFERENCES study (id),
   number INTEGER NOT NULL CHECK (number >= 0),
   role TEXT NOT NULL CHECK (role IN ('baseline', 'search', 'rerun', 'noise', 'control', 'scaled')),
@@ -48,13 +48,13 @@ CREATE TABLE trial (
   FOREIGN KEY (study, parent) REFERENCES trial (study, number),
   CHECK (state IN ('waiting', 'failed') OR attempt >= 1)
 ) STRICT;
-CREATE INDEX trial_by_block ON trial (study, spec_hash, number, role);
-CREATE INDEX trial_by_state ON trial (study, role, state, number);
-CREATE INDEX open_trial ON trial (study, number) WHERE state IN ('waiting', 'running');
+CREATE INDEX IF NOT EXISTS trial_by_block ON trial (study, spec_hash, number, role);
+CREATE INDEX IF NOT EXISTS trial_by_state ON trial (study, role, state, number);
+CREATE INDEX IF NOT EXISTS open_trial ON trial (study, number) WHERE state IN ('waiting', 'running');
 
 -- One row per field of each sub-layer, `type` among them. The view `sublayers`, which whoever writes
 -- makes from the fields that the types of the stored blocks declare, has one row per sub-layer.
-CREATE TABLE sublayer (
+CREATE TABLE IF NOT EXISTS sublayer (
   study INTEGER NOT NULL,
   number INTEGER NOT NULL,
   position TEXT NOT NULL,  -- a path: '3'; '3/0' is the first one inside it
@@ -65,7 +65,7 @@ CREATE TABLE sublayer (
 ) STRICT, WITHOUT ROWID;
 
 -- One row per ended attempt. NULL = not measured. Losses are nats per token.
-CREATE TABLE measurement (
+CREATE TABLE IF NOT EXISTS measurement (
   study INTEGER NOT NULL,
   number INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
@@ -96,14 +96,15 @@ CREATE TABLE measurement (
   dropped_pairs REAL,
   tokens_per_active_parameter REAL,
   result_hash TEXT NOT NULL,
+  ranked_causal TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (study, number, attempt),
   FOREIGN KEY (study, number) REFERENCES trial (study, number) ON DELETE CASCADE,
   CHECK ((ending = 'done') = (loss IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX measurement_by_loss ON measurement (study, loss) WHERE loss IS NOT NULL;
+CREATE INDEX IF NOT EXISTS measurement_by_loss ON measurement (study, loss) WHERE loss IS NOT NULL;
 
-CREATE TABLE curve (
+CREATE TABLE IF NOT EXISTS curve (
   study INTEGER NOT NULL,
   number INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
@@ -115,7 +116,7 @@ CREATE TABLE curve (
   FOREIGN KEY (study, number) REFERENCES trial (study, number) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE artifact (
+CREATE TABLE IF NOT EXISTS artifact (
   study INTEGER NOT NULL,
   number INTEGER NOT NULL,
   kind TEXT NOT NULL,
@@ -127,7 +128,7 @@ CREATE TABLE artifact (
 ) STRICT, WITHOUT ROWID;
 
 -- Small values that a study fixes once ("baseline_step_seconds").
-CREATE TABLE note (
+CREATE TABLE IF NOT EXISTS note (
   study INTEGER NOT NULL REFERENCES study (id) ON DELETE CASCADE,
   key TEXT NOT NULL,
   value TEXT NOT NULL,
@@ -138,8 +139,8 @@ CREATE TABLE note (
 -- those of every listing, of --where and --sort, and of JSON.
 CREATE VIEW trials AS
 SELECT study.name AS study, trial.number, role, nullif(label, '') AS label, state, block, loss,
-       native_loss, stopped_loss, stopped_step, bits_per_byte, nullif(causal, '') AS causal, split,
-       epochs, steps, tokens, flops, cpu_seconds, wall_seconds, virtual_seconds, step_seconds,
+       native_loss, native_loss - loss AS gap, stopped_loss, stopped_step, bits_per_byte,
+       nullif(causal, '') AS causal, nullif(ranked_causal, '') AS ranked_causal, split, epochs, steps, tokens, flops, cpu_seconds, wall_seconds, virtual_seconds, step_seconds,
        step_ratio, parameters, active_parameters, active_flops, peak_bytes, kept_pairs,
        dropped_pairs, tokens_per_active_parameter, nullif(result_hash, '') AS result_hash,
        d_model, stacks, parent, operator, trial.seed, budget, trial.recipe, trial.attempt, lost, nullif(owner, '') AS owner,
@@ -150,12 +151,12 @@ LEFT JOIN measurement ON measurement.study = trial.study AND measurement.number 
                      AND measurement.attempt = trial.attempt;
 
 -- Ended trials, best first: finished by loss, pruned by the loss they were stopped at, then the
--- rest; the number breaks ties. Losses with `causal` other than 'yes' are not comparable without it.
+-- rest; the number breaks ties. `causal` is of training; `loss` is of an evaluation that sees no future.
 CREATE VIEW leaderboard AS
 SELECT study,
        row_number() OVER (PARTITION BY study ORDER BY state <> 'done', state <> 'pruned', loss,
          CASE state WHEN 'pruned' THEN stopped_loss END NULLS LAST, number) AS rank,
-       number, role, label, state, block, loss, stopped_loss, causal, native_loss, bits_per_byte,
+       number, role, label, state, block, loss, stopped_loss, causal, native_loss, gap, bits_per_byte,
        tokens, steps, step_seconds, step_ratio, parameters, active_parameters, active_flops,
        tokens_per_active_parameter, peak_bytes, seed, parent, operator, spec_hash, message
 FROM trials
@@ -194,7 +195,7 @@ SELECT study.name AS study, g.number, origin.role, nullif(origin.label, '') AS l
        g.loss - (SELECT avg(one.loss) FROM one WHERE one.study = g.study_id
                  AND one.spec_hash = b.spec_hash) AS over_baseline,
        CASE worst WHEN 3 THEN 'selection' WHEN 2 THEN 'drops' WHEN 1 THEN 'yes' END AS causal,
-       g.native_loss, g.bits_per_byte, g.step_seconds,
+       g.native_loss, g.native_loss - g.loss AS gap, g.bits_per_byte, g.step_seconds,
        coalesce(measured_ratio, g.step_seconds / b.step_seconds) AS step_ratio, m.parameters,
        m.active_parameters, g.tokens_per_active_parameter, g.spec_hash
 FROM grouped g
