@@ -12,7 +12,8 @@ target_sources(moebius_search PRIVATE
   commands/run.cpp
   commands/session.cpp
   commands/session_run.cpp
-  report/table.cpp)
+  report/table.cpp
+  report/verdict.cpp)
 moebius_plugins(moebius_search commands)
 moebius_plugins(moebius_search exporters)
 

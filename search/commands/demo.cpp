@@ -97,10 +97,9 @@ int run(const Options& options) {
 
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history, 20);
-  print_leaderboard(board, session->db());
-  print_out("\n" + verdict(board) + "\n");
-  if (!board.best) return static_cast<int>(Exit::NoUsableTrial);
-  const Trial* best = history.find(board.best->number);
+  session->print(board);
+  if (!board.verdict.subject) return static_cast<int>(Exit::NoUsableTrial);
+  const Trial* best = history.find(board.verdict.subject->number);
   print_out(fmt::format("\nthe best block found, trial {}:\n\n{}", best->number,
                         draw_block(best->spec, layer_types(), terminal_charset())));
   const std::string where = flags(session->db());

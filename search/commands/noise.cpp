@@ -4,6 +4,8 @@
 
 #include "search/commands/listing.h"
 #include "search/commands/session.h"
+#include "space/base/log.h"
+#include "space/base/text.h"
 
 namespace moebius {
 namespace {
@@ -30,12 +32,22 @@ std::vector<const Trial*> subjects(const History& history, const std::vector<std
   return result;
 }
 
-// Repeats that an interrupted `noise` left open count.
-std::int64_t open_repeats(const History& history, const Trial& subject) {
+// Further seeds that a block has, those that an interrupted `noise` left open among them.
+std::int64_t further_seeds(const History& history, const Trial& subject) {
   const std::vector<const Trial*> same = history.of_block(subject.spec_hash);
   return std::count_if(same.begin(), same.end(), [](const Trial* trial) {
-    return trial->role == TrialRole::Noise && !trial->final();
+    return trial->role == TrialRole::Noise || trial->role == TrialRole::Rerun;
   });
+}
+
+// Says what is missing to `seeds` and adds it.
+void add_missing(Study& study, const History& history, const Trial& subject, std::int64_t seeds) {
+  const std::int64_t known = further_seeds(history, subject),
+                     missing = std::max<std::int64_t>(seeds - known, 0);
+  info("{} (trial {}): {} of {} further seeds are there, {} to add",
+       subject.label.empty() ? block_text(subject.spec) : printable(subject.label), subject.number,
+       known, seeds, missing);
+  if (missing > 0) study.add({subject.spec}, TrialRole::Noise, subject.number, missing);
 }
 
 Table noise_table(const History& history, const std::vector<std::string>& hashes) {
@@ -65,16 +77,15 @@ int run(const Options& options) {
     const History history = session->study().history();
     for (const Trial* subject : subjects(history, options.trials)) {
       hashes.push_back(subject->spec_hash);
-      const std::int64_t missing = options.seeds - open_repeats(history, *subject);
-      if (missing > 0)
-        session->study().add({subject->spec}, TrialRole::Noise, subject->number, missing);
+      add_missing(session->study(), history, *subject, options.seeds);
     }
   }
   if (const int code = session->run(); code != 0) return code;
   const History history = session->study().history();
   print_table(noise_table(history, hashes), options.list);
   if (options.list.format == "table")
-    print_out(leaderboard_notes(leaderboard(history, 1), flags(session->db())));
+    print_out(leaderboard_notes(leaderboard(history, 1),
+                                study_words(session->study().row(), session->db())));
   return 0;
 }
 
@@ -89,7 +100,10 @@ Command commands_noise() {
             args.positionals("TRIAL", options->trials, false,
                              "trials to repeat; the baselines when left out");
             describe(args, options->db);
-            args.option("--seeds N", options->seeds, 1, 100, "further seeds of each block");
+            args.option(
+                "--seeds N", options->seeds, 1, 100,
+                "further seeds that each block is to have: those it has count, so that the same "
+                "command goes on after a stop");
             describe_parallel(args, options->data);
             describe_format(args, options->list);
             return [options] { return run(*options); };

@@ -97,6 +97,10 @@ StudyRow pick_study(ResultsDb& db, DbOptions& options) {
   return *newest;
 }
 
+StudyWords study_words(const StudyRow& study, const DbOptions& db) {
+  return {study.settings.options.value("budget", to_string(StudyConfig().budget)), flags(db)};
+}
+
 const Trial& pick_trial(const History& history, const std::string& number) {
   std::int64_t value = -1;
   const char* end = number.data() + number.size();

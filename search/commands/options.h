@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "search/commands/args.h"
+#include "search/report/verdict.h"
 #include "search/results/builtin_catalog.h"
 #include "search/results/results_db.h"
 #include "search/study/plugin_options.h"
@@ -73,6 +74,9 @@ Recipe default_recipe(const Scale& scale);
 
 // How far the loss with the training routing is from the loss that ranks, as a line.
 std::string gap_line(double loss, double native_loss);
+// What verdicts name of a study.
+StudyWords study_words(const StudyRow& study, const DbOptions& db);
+
 const LayerTypes& layer_types();  // of the built-in catalog
 
 }  // namespace moebius

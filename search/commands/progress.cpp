@@ -45,6 +45,8 @@ ProgressDisplay::ProgressDisplay(const History& history, std::int64_t total,
             history.count(TrialState::Failed);
   if (const Trial* first = history.find(0); first != nullptr && std::isfinite(first->loss()))
     baseline_ = fmt::format("{} {:.4f}", name_of(*first), first->loss());
+  for (const Trial* trial : history.of_role(TrialRole::Baseline))
+    baselines_.insert(trial->spec_hash);
   for (const BlockResult& block : rank_blocks(history, kRanked).blocks)
     if (block.searched())
       best_.push_back({block.spec_hash, fmt::format("{} (trial {})", block.block, block.number),
@@ -79,7 +81,8 @@ void ProgressDisplay::count(const Trial& trial, Ending ending, double loss) {
       ending == Ending::Diverged || ending == Ending::OutOfMemory || ending == Ending::Failed;
   if (!std::isfinite(loss)) return;
   if (trial.number == 0) baseline_ = fmt::format("{} {:.4f}", name_of(trial), loss);
-  if (trial.role != TrialRole::Baseline) rank(trial, loss);
+  // Also a further seed of a baseline is nothing that was found.
+  if (baselines_.count(trial.spec_hash) == 0) rank(trial, loss);
 }
 
 void ProgressDisplay::rank(const Trial& trial, double loss) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -60,9 +61,10 @@ class ProgressDisplay : public PoolObserver {
   std::mutex mutex_;
   std::map<int, Running> running_;
   std::int64_t ended_ = 0, ended_before_ = 0, pruned_ = 0, infeasible_ = 0, failed_ = 0;
-  std::vector<Block> best_;  // the best blocks that were searched for, the first one leads
-  std::string baseline_;     // the first baseline and its loss
-  std::size_t drawn_ = 0;    // lines of the block on the screen
+  std::set<std::string> baselines_;  // spec hashes
+  std::vector<Block> best_;          // the best blocks that were searched for, the first one leads
+  std::string baseline_;             // the first baseline and its loss
+  std::size_t drawn_ = 0;            // lines of the block on the screen
   Clock::time_point last_ = begin_ - std::chrono::hours(1);
   bool stop_said_ = false;
 };

@@ -132,7 +132,7 @@ int train(const Options& options, const StudyRow& study, const Scale& target,
   const int code = session->run();
   if (code >= 128) return code;
   const History history = session->study().history();
-  print_leaderboard(leaderboard(history, 20), session->db());
+  session->print(leaderboard(history, 20));
   return code;
 }
 

@@ -38,17 +38,14 @@ int run(const SessionRequest& request) {
   if (code >= 128) return code;
   const History history = session->study().history();
   const Leaderboard board = leaderboard(history, 10);
-  print_leaderboard(board, session->db());
-  print_out(verdict(board) + "\n");
+  session->print(board);
   const std::string where = flags(session->db());
   if (code != 0)
     throw Error(Exit::NoUsableTrial,
                 "no search trial has a loss; why: moebius trials --sort message" + where);
-  const std::int64_t best = board.best ? board.best->number : 0;
-  print_out(
-      fmt::format("next: moebius show {}{}\n      moebius noise {}{} --seeds 3\n"
-                  "      moebius export {}{} -o exports\n",
-                  best, where, best, where, best, where));
+  const std::int64_t best = board.verdict.subject ? board.verdict.subject->number : 0;
+  print_out(fmt::format("next: moebius show {}{}\n      moebius export {}{} -o exports\n", best,
+                        where, best, where));
   return 0;
 }
 

@@ -51,6 +51,9 @@ class Session {
   // as run().
   int confirm(const std::string& resume = "");
 
+  // A leaderboard of the study on stdout, the lines that explain it and the verdict.
+  void print(const Leaderboard& board) const;
+
   Study& study() { return *study_; }
   const StudyConfig& config() const { return study_->config(); }
   const DbOptions& db() const { return db_; }
@@ -67,8 +70,5 @@ class Session {
   std::unique_ptr<ResultsDb> results_;
   std::unique_ptr<Study> study_;
 };
-
-// The leaderboard of a study on stdout, and the lines that explain it.
-void print_leaderboard(const Leaderboard& board, const DbOptions& db);
 
 }  // namespace moebius

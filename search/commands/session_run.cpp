@@ -93,11 +93,11 @@ int Session::confirm(const std::string& resume) {
   return run(resume);
 }
 
-void print_leaderboard(const Leaderboard& board, const DbOptions& db) {
+void Session::print(const Leaderboard& board) const {
   print_out(render(leaderboard_table(board), "table", terminal_width(STDOUT_FILENO, 0)));
   if (const auto shown = static_cast<std::int64_t>(board.rows.size()); shown < board.all)
-    print_out(fmt::format("({} more: moebius top{})\n", board.all - shown, flags(db)));
-  print_out(leaderboard_notes(board, flags(db)));
+    print_out(fmt::format("({} more: moebius top{})\n", board.all - shown, flags(db_)));
+  print_out(leaderboard_notes(board, study_words(study_->row(), db_)));
 }
 
 }  // namespace moebius

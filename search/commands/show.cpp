@@ -101,8 +101,12 @@ int run(Options& options) {
   const std::vector<CurvePoint> curve = results->read_curve({study.id, trial.number});
   if (options.format == "json")
     print_json(study, trial, curve);
-  else
+  else {
     print_text(study, history, trial, curve);
+    const Leaderboard board = leaderboard(history, 1);
+    if (const auto& best = board.verdict.subject; best && best->spec_hash == trial.spec_hash)
+      print_out("\n" + verdict_text(board.verdict, study_words(study, options.db)) + "\n");
+  }
   return 0;
 }
 

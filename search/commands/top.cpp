@@ -26,7 +26,8 @@ Command commands_top() {
               const Leaderboard board = leaderboard(history, all ? 0 : list->limit);
               print_table(leaderboard_table(board), *list);
               if (list->format == "table")
-                print_out(leaderboard_notes(board, flags(*db)) + rules_note(study.settings));
+                print_out(leaderboard_notes(board, study_words(study, *db)) +
+                          rules_note(study.settings));
               return 0;
             };
           }};

@@ -2,56 +2,61 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 namespace moebius {
 namespace {
 
-void assign_ranks(Leaderboard& board) {
-  const double reach = std::isfinite(board.noise.sd) ? 2 * board.noise.sd : 0;
+constexpr double kError = 0.05;
+// Below it the grids of Deviations leave too much out: beyond 1000 blocks pairs are not counted.
+constexpr double kLeastError = 1e-7;
+
+// Whether two blocks are apart. Where a block has one seed, as most have, the same gap is asked for
+// again and again.
+class Ranks {
+ public:
+  Ranks(const Deviations& deviations, std::int64_t blocks) : deviations_(deviations) {
+    const double pairs = 0.5 * static_cast<double>(blocks) * static_cast<double>(blocks - 1);
+    error_ = std::max(kLeastError, kError / std::max(1.0, pairs));
+  }
+
+  bool apart(const BlockResult& first, const BlockResult& other) {
+    if (deviations_.degrees() == 0) return true;
+    const Estimate left = first.estimate(first.loss), right = other.estimate(other.loss);
+    const double gap = right.mean - left.mean;
+    if (right.degrees > 0) return deviations_.chance(left, right, gap) <= error_;
+    const auto [known, is_new] = reaches_.try_emplace(left.degrees > 0 ? first.spec_hash : "");
+    if (is_new) known->second = deviations_.reaches(left, {right}, error_).front();
+    return gap > known->second;
+  }
+
+ private:
+  const Deviations& deviations_;
+  double error_ = 0;
+  std::map<std::string, double> reaches_;  // of blocks with one seed, by who is before them
+};
+
+void assign_ranks(Leaderboard& board, const Deviations& deviations) {
+  Ranks ranks(deviations, board.all);
   std::size_t leader = 0;
   for (std::size_t i = 0; i < board.rows.size(); ++i) {
-    const double behind = board.rows[i].block.loss.mean - board.rows[leader].block.loss.mean;
-    if (i > 0 && behind >= reach) leader = i;
+    if (i > 0 && ranks.apart(board.rows[leader].block, board.rows[i].block)) leader = i;
     board.rows[i].rank = static_cast<std::int64_t>(leader) + 1;
     if (leader != i) board.rows[i].tied = board.rows[leader].tied = true;
   }
-}
-
-std::string name_of(const BlockResult& block) {
-  return block.label.empty() ? fmt::format("{} (trial {})", block.block, block.number)
-                             : block.label;
-}
-
-std::string compare(const std::string& block, const Summary& found, const std::string& name,
-                    const Summary& baseline, double noise, bool fresh) {
-  const double gain = baseline.mean - found.mean;
-  if (!std::isfinite(noise))
-    return fmt::format("{} is {:.4f} nats {} {} (noise unknown)", block, std::abs(gain),
-                       gain > 0 ? "below" : "above", name);
-  const double error =
-      noise * std::sqrt(1.0 / static_cast<double>(found.n) + 1.0 / static_cast<double>(baseline.n));
-  if (std::abs(gain) < 2 * error)
-    return fmt::format("{} and {} cannot be told apart: {:+.4f} nats (noise {:.4f})", block, name,
-                       -gain, noise);
-  if (gain > 0 && !fresh)
-    return fmt::format("{} looks {:.4f} nats better than {} (noise {:.4f})", block, gain, name,
-                       noise);
-  if (gain > 0)
-    return fmt::format("{} beats {} by {:.4f} nats (noise {:.4f})", block, name, gain, noise);
-  return fmt::format("no block beat {}: the best found, {}, is {:.4f} nats behind (noise {:.4f})",
-                     name, block, -gain, noise);
 }
 
 }  // namespace
 
 Leaderboard leaderboard(const History& history, std::int64_t limit) {
   Ranking ranking = rank_blocks(history, limit);
+  const Deviations deviations(ranking.estimates);
   Leaderboard board;
+  board.verdict = weigh(ranking, deviations);
   board.best = std::move(ranking.best);
   board.all = ranking.all;
   board.noise = ranking.noise;
-  board.baselines = std::move(ranking.baselines);
   board.baseline_loss = std::nan("");
   double step = std::nan("");
   if (const Trial* first = history.find(0))
@@ -64,7 +69,7 @@ Leaderboard leaderboard(const History& history, std::int64_t limit) {
     if (!std::isfinite(block.step_ratio)) block.step_ratio = block.step_seconds / step;
     board.rows.push_back({std::move(block)});
   }
-  assign_ranks(board);
+  assign_ranks(board, deviations);
   return board;
 }
 
@@ -128,15 +133,16 @@ Table leaderboard_table(const Leaderboard& board) {
   return table;
 }
 
-std::string leaderboard_notes(const Leaderboard& board, const std::string& where) {
+std::string leaderboard_notes(const Leaderboard& board, const StudyWords& study) {
   std::string text;
   if (std::isfinite(board.noise.sd))
     text += fmt::format(
-        "noise {:.4f} nats (sd of one loss over seeds, {} degrees of freedom); "
-        "blocks closer than {:.4f} share a rank\n",
-        board.noise.sd, board.noise.degrees, 2 * board.noise.sd);
+        "noise {:.4f} nats (sd of one loss over seeds, pooled, {} degrees of freedom); blocks that "
+        "share a rank cannot be told apart from its first (95 % over all pairs of {} blocks)\n",
+        board.noise.sd, board.noise.degrees, board.all);
   else
-    text += fmt::format("noise unknown: no block has two seeds; run: moebius noise{}\n", where);
+    text +=
+        fmt::format("noise unknown: no block has two seeds; run: moebius noise{}\n", study.where);
   const auto any = [&](const std::string& mark) {
     return std::any_of(board.rows.begin(), board.rows.end(),
                        [&](const Standing& standing) { return standing.block.causal == mark; });
@@ -150,23 +156,7 @@ std::string leaderboard_notes(const Leaderboard& board, const std::string& where
     text +=
         "causal selection: trained seeing later tokens; ranked by its loss by thresholds, which "
         "sees none\n";
-  return text;
-}
-
-std::string verdict(const Leaderboard& board) {
-  if (!board.best) return "no searched block finished";
-  const BlockResult& best = *board.best;
-  const bool fresh = best.fresh.n > 0;
-  std::vector<std::string> sentences;
-  for (const BlockResult& baseline : board.baselines)
-    sentences.push_back(compare(name_of(best), fresh ? best.fresh : best.loss, baseline.label,
-                                baseline.loss, board.noise.sd, fresh));
-  std::string text = sentences.empty() ? "no baseline to compare with" : join(sentences, "\n");
-  if (best.fresh.n < 3)
-    text += fmt::format(
-        "\n{} has {} of the 3 fresh seeds a claim needs: the seed it was chosen by flatters it",
-        name_of(best), best.fresh.n);
-  return text;
+  return text + verdict_text(board.verdict, study) + "\n";
 }
 
 }  // namespace moebius

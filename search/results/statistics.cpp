@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -12,13 +13,22 @@
 namespace moebius {
 namespace {
 
-double mean_of(const std::vector<const Trial*>& trials, double Measurement::*value) {
+template <class Value>
+requires std::invocable<Value, const Measurement&>
+double mean_of(const std::vector<const Trial*>& trials, Value&& value) {
   std::vector<double> values;
   for (const Trial* trial : trials)
-    if (const double one = trial->outcome->measurement.*value; std::isfinite(one))
-      if (value != &Measurement::step_seconds || one > 0) values.push_back(one);
+    if (const double one = value(trial->outcome->measurement); std::isfinite(one))
+      values.push_back(one);
   return summarize(values).mean;
 }
+
+double mean_of(const std::vector<const Trial*>& trials, double Measurement::*value) {
+  return mean_of(trials, [value](const Measurement& measured) { return measured.*value; });
+}
+
+// Of a count or a time, where 0 means that nobody measured it.
+double or_nan(double value) { return value > 0 ? value : std::nan(""); }
 
 int how_causal(const std::string& word) {
   for (const Causality causality : {Causality::Yes, Causality::Drops, Causality::Selection})
@@ -41,14 +51,19 @@ Summary summarize(const std::vector<double>& values) {
 BlockResult block_result(const std::vector<const Trial*>& all) {
   std::vector<const Trial*> trials;
   std::vector<double> losses, fresh;
+  std::int64_t diverged = 0;
   for (const Trial* trial : all) {
-    if (std::isnan(trial->loss())) continue;
+    const bool is_fresh = trial->role == TrialRole::Rerun || trial->role == TrialRole::Noise;
+    if (std::isnan(trial->loss())) {
+      diverged += is_fresh && trial->state == TrialState::Diverged;
+      continue;
+    }
     trials.push_back(trial);
     losses.push_back(trial->loss());
-    if (trial->role == TrialRole::Rerun || trial->role == TrialRole::Noise)
-      fresh.push_back(trial->loss());
+    if (is_fresh) fresh.push_back(trial->loss());
   }
   BlockResult result;
+  result.diverged = diverged;
   result.loss = summarize(losses);
   result.fresh = summarize(fresh);
   if (trials.empty()) return result;
@@ -66,12 +81,24 @@ BlockResult block_result(const std::vector<const Trial*>& all) {
   }
   result.native_loss = mean_of(trials, &Measurement::native_loss);
   result.bits_per_byte = mean_of(trials, &Measurement::bits_per_byte);
-  result.step_seconds = mean_of(trials, &Measurement::step_seconds);
+  result.step_seconds =
+      mean_of(trials, [](const Measurement& measured) { return or_nan(measured.step_seconds); });
+  result.tokens = mean_of(trials, [](const Measurement& measured) {
+    return or_nan(static_cast<double>(measured.tokens));
+  });
+  result.flops_per_token = mean_of(trials, [](const Measurement& measured) {
+    return or_nan(measured.flops) / or_nan(static_cast<double>(measured.tokens));
+  });
   result.step_ratio = mean_of(trials, &Measurement::step_ratio);
   result.tokens_per_active_parameter = mean_of(trials, &Measurement::tokens_per_active_parameter);
   result.parameters = first.outcome->measurement.parameters;
   result.active_parameters = first.outcome->measurement.active_parameters;
   return result;
+}
+
+Estimate BlockResult::estimate(const Summary& mean) const {
+  const std::int64_t degrees = std::max<std::int64_t>(loss.n - 1, 0);
+  return {mean.mean, mean.n, degrees > 0 ? loss.sd : 0, degrees};
 }
 
 bool is_better(const BlockResult& left, const BlockResult& right) {
@@ -81,18 +108,26 @@ bool is_better(const BlockResult& left, const BlockResult& right) {
 
 namespace {
 
-Noise pooled_noise(const History& history) {
+// All that blocks with several seeds say: the noise, and who may be claimed to be better.
+void look_at_repeated(const History& history, Ranking& ranking) {
   double squares = 0;
-  Noise noise;
   for (const std::string& hash : history.repeated()) {
-    const Summary block = block_result(history.of_block(hash)).loss;
-    if (block.n < 2) continue;
-    squares += block.sd * block.sd * static_cast<double>(block.n - 1);
-    noise.degrees += block.n - 1;
+    BlockResult block = block_result(history.of_block(hash));
+    if (block.loss.n < 2) continue;
+    ranking.estimates.push_back(block.estimate(block.loss));
+    squares += block.loss.sd * block.loss.sd * static_cast<double>(block.loss.n - 1);
+    ranking.noise.degrees += block.loss.n - 1;
+    if (!block.searched() || block.unselected().n < kClaimSeeds) continue;
+    ++ranking.candidates;
+    const auto place = [](const BlockResult& one) {
+      return std::pair(one.unselected().mean, one.number);
+    };
+    if (!ranking.confirmed || place(block) < place(*ranking.confirmed))
+      ranking.confirmed = std::move(block);
   }
-  noise.sd =
-      noise.degrees == 0 ? std::nan("") : std::sqrt(squares / static_cast<double>(noise.degrees));
-  return noise;
+  ranking.noise.sd = ranking.noise.degrees == 0
+                         ? std::nan("")
+                         : std::sqrt(squares / static_cast<double>(ranking.noise.degrees));
 }
 
 // A block's mean is no lower than the lowest loss of its trials. So among blocks met in the order
@@ -113,7 +148,10 @@ std::vector<BlockResult> best_blocks(const History& history, std::int64_t limit)
       if (met.count(trial->spec_hash) > 0) continue;
       if (settled(trial->loss())) break;
       met.insert(trial->spec_hash);
-      blocks.push_back(block_result(history.of_block(trial->spec_hash)));
+      // Beside a running search a trial that was read while it ran has ended by now, and is held
+      // without the loss that it is listed for.
+      if (BlockResult block = block_result(history.of_block(trial->spec_hash)); block.loss.n > 0)
+        blocks.push_back(std::move(block));
     }
     if (limit == 0 || static_cast<std::int64_t>(trials.size()) < size ||
         settled(trials.back()->loss()))
@@ -128,7 +166,7 @@ std::vector<BlockResult> best_blocks(const History& history, std::int64_t limit)
 
 Ranking rank_blocks(const History& history, std::int64_t limit) {
   Ranking ranking;
-  ranking.noise = pooled_noise(history);
+  look_at_repeated(history, ranking);
   ranking.all = history.count(TrialState::Done) - ranking.noise.degrees;
   std::set<std::string> met;
   for (const Trial* trial : history.of_role(TrialRole::Baseline))

@@ -43,7 +43,7 @@ void Draft::baselines(const std::vector<Baseline>& baselines, std::int64_t seeds
   std::vector<const Trial*> known = history_.of_role(TrialRole::Baseline);
   for (std::int64_t k = 0; k < seeds; ++k)
     for (const Baseline& baseline : baselines) {
-      const std::uint64_t seed = study_seed_ + static_cast<std::uint64_t>(k);
+      const std::uint64_t seed = seeds_.of(TrialRole::Baseline, static_cast<std::uint64_t>(k));
       const auto is_mine = [&](const Trial& trial) { return trial.label == baseline.name; };
       const auto is_same = [&](const Trial& trial) { return is_mine(trial) && trial.seed == seed; };
       if (first_trial(known, is_same)) continue;
@@ -55,7 +55,7 @@ void Draft::baselines(const std::vector<Baseline>& baselines, std::int64_t seeds
 }
 
 std::int64_t Draft::enqueue(const Spec& spec) {
-  Trial trial = make(spec, TrialRole::Search, study_seed_);
+  Trial trial = make(spec, TrialRole::Search, seeds_.of(TrialRole::Search, 0));
   const Trial* known = first_trial(of_block(trial.spec_hash), [](const Trial& other) {
     return other.role == TrialRole::Search || other.role == TrialRole::Baseline;
   });
@@ -66,9 +66,11 @@ std::int64_t Draft::enqueue(const Spec& spec) {
 
 std::int64_t Draft::another(const Spec& spec, TrialRole role, std::int64_t parent,
                             const std::string& label) {
-  Trial trial = make(spec, role, study_seed_);
-  for (const Trial* other : of_block(trial.spec_hash))
-    if (other->seed - study_seed_ >= trial.seed - study_seed_) trial.seed = other->seed + 1;
+  Trial trial = make(spec, role, 0);
+  const std::vector<const Trial*> others = of_block(trial.spec_hash);
+  std::uint64_t index = 0;
+  do trial.seed = seeds_.of(role, index++);
+  while (first_trial(others, [&](const Trial& other) { return other.seed == trial.seed; }));
   trial.parent = parent;
   trial.label = label;
   return append(std::move(trial));

@@ -5,20 +5,21 @@
 
 #include "search/results/history.h"
 #include "search/study/config.h"
+#include "search/study/seeds.h"
 
 namespace moebius {
 
 // Trials that are to be appended to a study in one transaction, and the history as it will be.
 class Draft {
  public:
-  Draft(const History& history, const Space& space, std::uint64_t study_seed)
-      : history_(history), space_(space), study_seed_(study_seed) {}
+  Draft(const History& history, const Space& space, const TrainingSeeds& seeds)
+      : history_(history), space_(space), seeds_(seeds) {}
 
   // Seed by seed, the first seeds first; what is there already is left out.
   void baselines(const std::vector<Baseline>& baselines, std::int64_t seeds);
   // A search trial; the number that the block has, or gets.
   std::int64_t enqueue(const Spec& spec);
-  // The block under the next seed that it has not been given: study_seed, study_seed + 1, ..
+  // The block under the first seed of the role that it has not been given.
   std::int64_t another(const Spec& spec, TrialRole role, std::int64_t parent,
                        const std::string& label = "");
   // A trial with the role Scaled and the block's name as label, unless there is one.
@@ -33,7 +34,7 @@ class Draft {
 
   History history_;
   const Space& space_;
-  const std::uint64_t study_seed_;
+  const TrainingSeeds seeds_;
   std::vector<Trial> trials_;
 };
 

@@ -46,10 +46,15 @@ Judge judge_of(const StudyConfig& config, const LayerTypes& types) {
 }
 
 ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
-                                 const Sampler& sampler) {
+                                 const Sampler& sampler, const TrainingSeeds& seeds) {
   // Without a clock nothing but a predicted time could judge steps.
   const double max_step_ratio = config.budget.timed() ? judge.max_step_ratio().value_or(0) : 0;
-  return {config.space,  judge, sampler, config.lag, static_cast<std::uint64_t>(config.seed),
+  return {config.space,
+          judge,
+          sampler,
+          config.lag,
+          static_cast<std::uint64_t>(config.seed),
+          seeds.of(TrialRole::Search, 0),
           max_step_ratio};
 }
 
@@ -78,7 +83,7 @@ void check_drawable(const StudyConfig& config, const StudyPlugins& plugins) {
   const auto sampler =
       plugins.samplers.get(config.sampler).make(settled_sampler_options(config, plugins.samplers));
   if (config.trials > static_cast<std::int64_t>(config.seeds.size()))
-    propose_trial(proposal_context(config, judge, *sampler), History());
+    propose_trial(proposal_context(config, judge, *sampler, TrainingSeeds({})), History());
 }
 
 ProposalResult propose_trial(const ProposalContext& context, const History& history) {
@@ -120,7 +125,7 @@ ProposalResult propose_trial(const ProposalContext& context, const History& hist
   trial.spec_hash = std::move(drawn.hash);
   trial.parent = drawn.proposal->parent;
   trial.op = drawn.proposal->op;
-  trial.seed = context.seed;
+  trial.seed = context.training_seed;
   return result;
 }
 

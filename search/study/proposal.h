@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "search/study/plugin_options.h"
+#include "search/study/seeds.h"
 #include "space/judge.h"
 
 namespace moebius {
@@ -13,14 +14,15 @@ struct ProposalContext {
   const Judge& judge;
   const Sampler& sampler;
   std::int64_t lag = 4;
-  std::uint64_t seed = 0;     // of the study
+  std::uint64_t seed = 0;  // of the study
+  std::uint64_t training_seed = 0;
   double max_step_ratio = 0;  // the step-time constraint where budgets have a clock; 0 = none
 };
 
 // The judge of a study's blocks: it lives no longer than the config.
 Judge judge_of(const StudyConfig& config, const LayerTypes& types);
 ProposalContext proposal_context(const StudyConfig& config, const Judge& judge,
-                                 const Sampler& sampler);
+                                 const Sampler& sampler, const TrainingSeeds& seeds);
 // Error(BadInput) when a study cannot be run: values out of range, a baseline that is illegal under
 // the recipe, blocks to try first that the constraints refuse.
 void check_study(const StudyConfig& config, const StudyPlugins& plugins);

@@ -49,6 +49,7 @@ struct Study::Impl {
 
   mutable std::mutex mutex;
   StudyRow row;
+  TrainingSeeds seeds{StudySettings()};
   History history;
   double step_seconds = 0;  // of the first baseline; 0 = not measured
   bool exhausted = false;
@@ -70,6 +71,7 @@ struct Study::Impl {
     // A space that nothing satisfies is refused now, not when its baselines have been trained.
     if (!db.find_study(config.name)) check_drawable(config, plugins);
     row = db.open_study(settings(provenance), true);
+    seeds = TrainingSeeds(row.settings);
     history = db.history(row.id);
     if (release_dead()) history = db.history(row.id);
     propose_given();
@@ -126,7 +128,7 @@ struct Study::Impl {
 
   // Baselines and the blocks that the search starts from: all that is not there yet.
   void propose_given() {
-    Draft draft(history, space, row.settings.seed);
+    Draft draft(history, space, seeds);
     draft.baselines(config.baselines, config.baseline_seeds);
     for (const Spec& spec : config.seeds) draft.enqueue(spec);
     append(draft);
@@ -138,7 +140,7 @@ struct Study::Impl {
     for (const Trial& trial : draft.trials()) history.add(trial);
   }
 
-  ProposalContext context() const { return proposal_context(config, judge, *sampler); }
+  ProposalContext context() const { return proposal_context(config, judge, *sampler, seeds); }
 
   // The first seed of the first baseline, which propose_given() gave the number 0.
   const Trial* gate() const {
@@ -311,7 +313,7 @@ std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, TrialRole r
                                      std::int64_t parent, std::int64_t seeds) {
   const std::lock_guard lock(impl_->mutex);
   Impl& me = *impl_;
-  Draft draft(me.history, me.space, me.row.settings.seed);
+  Draft draft(me.history, me.space, me.seeds);
   std::vector<std::int64_t> numbers;
   for (const Spec& spec : specs) {
     if (role == TrialRole::Search) {
@@ -328,7 +330,7 @@ std::vector<std::int64_t> Study::add(const std::vector<Spec>& specs, TrialRole r
 
 void Study::add_scaled(const std::vector<Baseline>& blocks) {
   const std::lock_guard lock(impl_->mutex);
-  Draft draft(impl_->history, impl_->space, impl_->row.settings.seed);
+  Draft draft(impl_->history, impl_->space, impl_->seeds);
   for (const Baseline& block : blocks) {
     impl_->check_trainable(block.spec, block.name);
     draft.scaled(block);

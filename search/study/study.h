@@ -52,9 +52,9 @@ class Study {
   // Ends the attempt. Ending::Stopped releases it gracefully. Error(NotOwner) when the attempt is
   // not the current one any more.
   void tell(const Trial& trial, const Outcome& outcome);
-  // Adds trials by hand (enqueue = Search, Rerun, Noise, Control), `seeds` of each
-  // spec: the first ones that this study has not trained it with, the study's own seed first.
-  // Returns their numbers; an enqueued spec that is known gives the number it has.
+  // Adds trials by hand (enqueue = Search, Rerun, Noise, Control), `seeds` of each spec: the first
+  // of that role that this study has not trained it with (seeds.h). Returns their numbers; an
+  // enqueued spec that is known gives the number it has.
   std::vector<std::int64_t> add(const std::vector<Spec>& specs, TrialRole role, std::int64_t parent,
                                 std::int64_t seeds);
 

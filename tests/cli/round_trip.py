@@ -69,6 +69,14 @@ def blocks(place):
     equal((third["spec_hash"], third["state"]), (best["spec_hash"], "done"), "enqueue")
     noise = json.loads(run(place, "noise", "--db", "a.db", "--seeds", 2, "-f", "json").stdout)
     check(all(row["seeds"] >= 3 for row in noise), f"noise: {noise}")
+    talk = run(place, "noise", "--db", "a.db", "--seeds", 2).stderr.decode()
+    check("2 of 2 further seeds are there, 0 to add" in talk, talk)
+    check("1 to add" in run(place, "noise", "--db", "a.db", "--seeds", 3).stderr.decode(), "one more")
+    repeats = rows(place, "trials", "--db", "a.db", "--where", "role = noise")
+    equal(len(repeats), 3 * len(noise), "further seeds in all")
+    verdicts = {run(place, *command, "--db", "a.db").stdout.decode().split("at equal ", 1)[1]
+                for command in (["top"], ["noise", "--seeds", 3])}
+    equal(len(verdicts), 1, "every command prints the same verdict")
     plan = rows(place, "scale", "--db", "a.db", "--top", 2, "--to", "1B/64E", "--plan")
     check(len([row for row in plan if row["number"] is not None]) == 2, f"plan: {plan}")
     check(all(row["parameters"] > 1e8 for row in plan), f"plan: {plan}")

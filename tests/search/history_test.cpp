@@ -123,6 +123,36 @@ TEST(Statistics, ALimitGivesTheFirstRowsOfTheWhole) {
   }
 }
 
+// A trial that is listed by its loss may be held from the time when it ran.
+struct RacingSource : TrialSource {
+  TrialPtr trial(std::int64_t number) const override {
+    Trial trial = ended(number, TrialState::Done, static_cast<double>(number));
+    if (number % 2 == 0) {
+      trial.state = TrialState::Running;
+      trial.outcome.reset();
+    }
+    return std::make_shared<const Trial>(trial);
+  }
+  std::vector<std::int64_t> of_block(const std::string& hash) const override {
+    return {std::stoll(hash.substr(5))};
+  }
+  std::vector<std::int64_t> of_role(TrialRole) const override { return {}; }
+  std::vector<std::int64_t> by_loss(std::int64_t) const override { return {0, 1, 2, 3, 4, 5}; }
+  std::vector<std::string> repeated() const override { return {"block0", "block1"}; }
+};
+
+TEST(Statistics, ATrialThatHasNoLossYetIsNoRow) {
+  StudyCounts counts;
+  counts.trials[{TrialRole::Search, TrialState::Done}] = 6;
+  const History history(counts, std::make_shared<RacingSource>());
+  for (const std::int64_t limit : {0, 2, 6}) {
+    const Ranking ranking = rank_blocks(history, limit);
+    ASSERT_EQ(ranking.blocks.size(), limit == 2 ? 2U : 3U);
+    EXPECT_EQ(ranking.blocks[0].number, 1);
+    EXPECT_EQ(ranking.best->number, 1);
+  }
+}
+
 TEST(Statistics, NoiseOfSingleSeedsIsUnknown) {
   History history;
   history.add(ended(0, TrialState::Done, 1));

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "search/study/seeds.h"
 #include "search_support.h"
 
 namespace moebius::testing_support {
@@ -18,6 +19,7 @@ class StudyTest : public ::testing::Test {
   Study serve(const StudyConfig& config) {
     return Study(config, types(), *db, Json::object(), true);
   }
+  static TrainingSeeds seeds(const Study& study) { return TrainingSeeds(study.row().settings); }
   // Asks and tells one after the other to the end.
   void finish(Study& study) {
     Study::Asked asked;

@@ -28,14 +28,14 @@ TEST_F(StudyTest, BaselinesComeFirstSeedBySeed) {
     const Trial& trial = *history.find(i);
     EXPECT_EQ(trial.role, TrialRole::Baseline);
     EXPECT_EQ(trial.label, labels[i]);
-    EXPECT_EQ(trial.seed, i < 2 ? 7U : 8U);
+    EXPECT_EQ(trial.seed, seeds(study).of(TrialRole::Baseline, i < 2 ? 0 : 1));
     EXPECT_EQ(trial.parent, i < 2 ? -1 : i - 2);
   }
   finish(study);
   EXPECT_EQ(study.history().count(TrialRole::Search), 3);
   for (const Trial& trial : study.history().trials())
     if (trial.role == TrialRole::Search) {
-      EXPECT_EQ(trial.seed, 7U);  // the same batches in the same order
+      EXPECT_EQ(trial.seed, history.find(0)->seed);  // the same batches in the same order
       EXPECT_FALSE(trial.point.empty());
     }
 }
@@ -224,11 +224,11 @@ TEST_F(StudyTest, AddedTrialsGetSeedsTheBlockHasNotHad) {
   const Spec fresh = block(99);
   EXPECT_THAT(study.add({fresh}, TrialRole::Noise, -1, 2), ElementsAre(7, 8));
   const History history = study.history();
-  EXPECT_EQ(history.find(4)->seed, 8U);
-  EXPECT_EQ(history.find(5)->seed, 9U);
-  EXPECT_EQ(history.find(6)->seed, 10U);
-  EXPECT_EQ(history.find(7)->seed, 7U);
-  EXPECT_EQ(history.find(8)->seed, 8U);
+  for (const std::uint64_t k : {0, 1, 2})
+    EXPECT_EQ(history.find(4 + static_cast<std::int64_t>(k))->seed,
+              seeds(study).of(TrialRole::Noise, k));
+  EXPECT_EQ(history.find(7)->seed, seeds(study).of(TrialRole::Noise, 0));
+  EXPECT_EQ(history.find(8)->seed, seeds(study).of(TrialRole::Noise, 1));
   EXPECT_EQ(history.find(4)->parent, 2);
   EXPECT_FALSE(study.complete());
   finish(study);
@@ -245,7 +245,7 @@ TEST_F(StudyTest, ScaledBlocksAreAddedOnceAndSayWhatTheyWereScaledFrom) {
   EXPECT_EQ(history.find(2)->label, "t3-nano");
   EXPECT_EQ(history.find(3)->label, "t9-nano");
   EXPECT_EQ(history.find(3)->spec, block(51));
-  EXPECT_EQ(history.find(3)->seed, 7U);
+  EXPECT_EQ(history.find(3)->seed, seeds(study).of(TrialRole::Scaled, 0));
   EXPECT_EQ(history.find(3)->parent, -1);
 }
 
@@ -273,7 +273,7 @@ TEST_F(StudyTest, SearchTrialsAreComparedWithTheFirstBaseline) {
   const Trial other = *study.ask().trial;
   study.tell(other, FakeEvaluator::done(study.candidate(other)));
   const Trial searched = *study.ask().trial;
-  EXPECT_EQ(study.candidate(searched).seed, 7U);
+  EXPECT_EQ(study.candidate(searched).seed, gate.seed);
   EXPECT_EQ(study.why_pruned(searched, bad, 20, 100),
             "validation loss 9.0000 after 25 of 100 steps; allowed: 3.5000, the baseline's at a "
             "quarter and the margin");
