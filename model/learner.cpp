@@ -79,7 +79,7 @@ Learner::Impl::Impl(const Spec& spec_in, const Recipe& recipe_in, std::int64_t v
       shape(micro_shape(spec, recipe)),
       lr(recipe.rate(rate_group(spec, catalog.types))),
       backend(catalog.backends.get(options.backend).make(options.backend_options)),
-      optimizer(catalog.optimizers.get(recipe.optimizer).make()),
+      optimizer(make_optimizer(recipe, catalog.optimizers)),
       model(spec, shape, vocab, catalog, params),
       slots(state_slots(recipe.optimizer, *optimizer, params)),
       gradients(params, expected_contributions(memory, recipe)),
@@ -180,14 +180,13 @@ double Learner::Impl::gradient_norm() {
   return std::sqrt(norm2);
 }
 
-// What the recipe means for one tensor at step t (1-based), DESIGN 3: hidden matrices train with
-// rate * lr_width / D, vectors without weight decay.
+// What the recipe means for one tensor at step t (1-based): hidden matrices train at a rate by
+// their fan-in, vectors without weight decay.
 UpdateRate Learner::Impl::rate_of(Weight weight, std::int64_t t, double rate) const {
-  const Role role = params.slot(weight).role;
-  const double width = recipe.lr_width / static_cast<double>(spec.d_model);
+  const ParamSlot& slot = params.slot(weight);
   return {.t = t,
-          .lr = role == Role::Hidden ? rate * width : rate,
-          .decay = role == Role::Vector ? 0 : recipe.weight_decay};
+          .lr = slot.role == Role::Hidden ? recipe.hidden_rate(rate, slot.rows) : rate,
+          .decay = slot.role == Role::Vector ? 0 : recipe.weight_decay};
 }
 
 // By a gradient that is complete and kept; `norm` is that of all gradients.

@@ -14,7 +14,7 @@ void check_inputs(const Spec& spec, const Recipe& recipe, std::int64_t vocab,
   const std::string reason = why_illegal(spec, catalog.types, recipe);
   if (!reason.empty()) throw Error(Exit::BadInput, "block:" + reason);
   cost(spec, catalog.types, recipe, vocab);  // bounds the parameters, so that no size overflows
-  catalog.optimizers.get(recipe.optimizer);
+  make_optimizer(recipe, catalog.optimizers);
   schedule(recipe, 0, 1);  // names the known ones when it is none of them
   recipe.rate(rate_group(spec, catalog.types));
 }
@@ -41,7 +41,7 @@ MemoryPlan Learner::plan(const Spec& spec, const Recipe& recipe, std::int64_t vo
   const TokenShape shape = micro_shape(spec, recipe);
   Params params;
   const Model model(spec, shape, vocab, catalog, params);
-  const std::unique_ptr<Optimizer> optimizer = catalog.optimizers.get(recipe.optimizer).make();
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(recipe, catalog.optimizers);
   const std::unique_ptr<Backend> dry =
       catalog.backends.get("dry").make({.precision = precision_of(backend->operand())});
   GradientCount count(params);

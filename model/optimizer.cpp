@@ -8,4 +8,13 @@ void Optimizer::update(Backend&, const TrainedTensor& tensor, const UpdateRate&)
   throw Error(Exit::Bug, "[optimizer] has neither a rule nor an update for " + tensor.slot.name);
 }
 
+std::unique_ptr<Optimizer> make_optimizer(const Recipe& recipe,
+                                          const Registry<OptimizerPlugin>& optimizers) {
+  const OptimizerPlugin& plugin = optimizers.get(recipe.optimizer);
+  if (recipe.scales_updates() && !plugin.scales_updates)
+    bad_input("recipe:/update_scale", "optimizer " + recipe.optimizer + " does not scale its steps",
+              Recipe().update_scale, recipe.update_scale);
+  return plugin.make(recipe);
+}
+
 }  // namespace moebius

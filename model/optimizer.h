@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "model/backend.h"
+#include "space/base/registry.h"
+#include "space/recipe.h"
 
 namespace moebius {
 
@@ -50,7 +52,12 @@ class Optimizer {
 
 struct OptimizerPlugin {
   std::string help;
-  std::function<std::unique_ptr<Optimizer>()> make;
+  std::function<std::unique_ptr<Optimizer>(const Recipe&)> make;
+  bool scales_updates = false;  // heeds Recipe::update_scale
 };
+
+// That of the recipe; Error(BadInput) naming what it does not know.
+std::unique_ptr<Optimizer> make_optimizer(const Recipe& recipe,
+                                          const Registry<OptimizerPlugin>& optimizers);
 
 }  // namespace moebius

@@ -25,7 +25,7 @@ struct Init {
 
 // What the optimizer must know of a tensor.
 enum class Role {
-  Hidden,     // matrix between activations: lr * lr_width / D, weight decay
+  Hidden,     // matrix [fan-in, fan-out] of activations: Recipe::hidden_rate, weight decay
   Router,     // D x E: lr, weight decay
   Embedding,  // token table, positions: lr, weight decay
   Vector,     // gains, bias tables, taps: lr, no weight decay

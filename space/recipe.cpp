@@ -61,6 +61,11 @@ double Recipe::rate(const std::string& group) const {
   bad_input("recipe:/lr/" + group, "no learning rate");
 }
 
+double Recipe::hidden_rate(double rate, std::int64_t fan_in) const {
+  const double share = lr_width / static_cast<double>(fan_in);
+  return rate * (scales_updates() ? std::sqrt(share) : share);
+}
+
 Json to_json(const Recipe& recipe) {
   Json result;
   for_each_field(recipe,

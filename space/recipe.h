@@ -17,10 +17,13 @@ struct Recipe {
   std::int64_t seq = 64;         // S
   std::int64_t micro_batch = 8;  // sequences per forward/backward; divides batch
   std::string optimizer = "adamw";
+  // What multiplies the steps of an optimizer: "none" | "parameter", the root mean square of the
+  // tensor (1804.04235, algorithm 4: Adafactor's relative step sizes).
+  std::string update_scale = "none";
   // Learning rate by group of the block (RateGroup). JSON: one number for all groups, or an object;
   // a group that it leaves out has the default group's rate.
   std::map<std::string, double> lr = {{kDefaultRates, 1e-3}};
-  double lr_width = 128;              // hidden matrices train with lr * lr_width / D
+  double lr_width = 128;              // see hidden_rate
   std::string schedule = "wsd";       // name of a schedule; see model/schedule.h
   double warmup = 0.05;               // fraction of the budget
   double decay = 0.2;                 // fraction of the budget
@@ -33,8 +36,13 @@ struct Recipe {
   bool operator==(const Recipe&) const = default;
 
   std::int64_t tokens() const { return batch * seq; }
+  bool scales_updates() const { return update_scale == "parameter"; }
   // Of a block's group; Error(BadInput) when `lr` has neither it nor the default group.
   double rate(const std::string& group) const;
+  // What a hidden matrix with `fan_in` rows trains with: rate * lr_width / fan_in, so that a step
+  // moves its outputs alike whatever its size; where steps are relative to the parameter, whose RMS
+  // falls as 1 / sqrt(fan_in) already, rate * sqrt(lr_width / fan_in) (bench/coordinate_check).
+  double hidden_rate(double rate, std::int64_t fan_in) const;
 };
 
 // What is said of a field beside its value. Its key in JSON also names its option: micro_batch is
@@ -57,8 +65,14 @@ void for_each_field(R& recipe, Visit&& visit) {
   visit(F{"micro_batch", 1, 1 << 16, "sequences of one forward and backward pass"},
         recipe.micro_batch);
   visit(F{"optimizer", 0, 0, "optimizer"}, recipe.optimizer);
+  visit(F{"update_scale",
+          0,
+          0,
+          "steps are multiplied by nothing, or by the RMS of the parameter",
+          {"none", "parameter"}},
+        recipe.update_scale);
   visit(F{"lr", 1e-9, 100, "learning rate, of every group"}, recipe.lr);
-  visit(F{"lr_width", 1, 1 << 24, "width at which hidden matrices train with the rate itself"},
+  visit(F{"lr_width", 1, 1 << 24, "fan-in at which hidden matrices train with the rate itself"},
         recipe.lr_width);
   visit(F{"schedule", 0, 0, "learning-rate schedule"}, recipe.schedule);
   visit(F{"warmup", 0, 1, "fraction of the budget"}, recipe.warmup);

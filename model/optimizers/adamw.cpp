@@ -30,8 +30,9 @@ class AdamWOptimizer : public Optimizer {
 }  // namespace
 
 OptimizerPlugin optimizers_adamw() {
-  return {"Adam with decoupled weight decay, beta 0.9 and 0.95",
-          [] { return std::unique_ptr<Optimizer>(std::make_unique<AdamWOptimizer>()); }};
+  return {"Adam with decoupled weight decay, beta 0.9 and 0.95", [](const Recipe&) {
+            return std::unique_ptr<Optimizer>(std::make_unique<AdamWOptimizer>());
+          }};
 }
 
 }  // namespace moebius

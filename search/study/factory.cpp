@@ -82,7 +82,7 @@ std::vector<std::string> judged(const StudyConfig& stored, StudyConfig& config,
 }  // namespace
 
 void check_recipe(const Recipe& recipe, const Catalog& catalog) {
-  catalog.optimizers.get(recipe.optimizer);
+  make_optimizer(recipe, catalog.optimizers);
   schedule(recipe, 0, 1);
 }
 

@@ -40,23 +40,32 @@ long minor_faults() {
   return usage.ru_minflt;
 }
 
+constexpr std::int64_t kBatch = 4, kSeq = 64, kVocab = 71;
+
+void expect_steps_without_memory(const std::string& block, const char* precision,
+                                 const Recipe& recipe) {
+  SCOPED_TRACE(block + " " + precision + " " + recipe.optimizer);
+  LearnerOptions fast = options(precision);
+  fast.backend = "cpu";
+  Learner learner(baseline(block + "-nano", builtin_catalog().types), recipe, kVocab, fast,
+                  builtin_catalog());
+  const auto tokens = random_tokens(kBatch * kSeq, kVocab, 3);
+  const auto targets = random_tokens(kBatch * kSeq, kVocab, 4);
+  for (int t = 0; t < 2; ++t) learner.train(tokens, targets, t, 8);
+  const long taken = allocations, faults = minor_faults();
+  for (int t = 2; t < 8; ++t) learner.train(tokens, targets, t, 8);
+  EXPECT_EQ(allocations - taken, 0);
+  EXPECT_LT(minor_faults() - faults, 6 * 10);
+}
+
 TEST(Step, TakesNoMemoryAfterTheSecond) {
+  Recipe relative = recipe(kBatch, kSeq);
+  relative.optimizer = "adafactor";
+  relative.update_scale = "parameter";
   for (const std::string& block : baseline_blocks())
-    for (const char* precision : {"fp32", "bf16"}) {
-      SCOPED_TRACE(block + " " + precision);
-      constexpr std::int64_t kBatch = 4, kSeq = 64, kVocab = 71;
-      LearnerOptions fast = options(precision);
-      fast.backend = "cpu";
-      Learner learner(baseline(block + "-nano", builtin_catalog().types), recipe(kBatch, kSeq),
-                      kVocab, fast, builtin_catalog());
-      const auto tokens = random_tokens(kBatch * kSeq, kVocab, 3);
-      const auto targets = random_tokens(kBatch * kSeq, kVocab, 4);
-      for (int t = 0; t < 2; ++t) learner.train(tokens, targets, t, 8);
-      const long taken = allocations, faults = minor_faults();
-      for (int t = 2; t < 8; ++t) learner.train(tokens, targets, t, 8);
-      EXPECT_EQ(allocations - taken, 0);
-      EXPECT_LT(minor_faults() - faults, 6 * 10);
-    }
+    for (const char* precision : {"fp32", "bf16"})
+      for (const Recipe& each : {recipe(kBatch, kSeq), relative})
+        expect_steps_without_memory(block, precision, each);
 }
 
 TEST(Step, AllocationsAreSeen) {

@@ -45,9 +45,13 @@ Rule adamw(int t) {
                .correction1 = 1 - std::pow(0.9, t),
                .correction2 = 1 - std::pow(0.99, t)};
 }
-Rule adafactor(int t) {
-  return Adafactor{
-      .lr = 0.01, .beta2 = 1 - std::pow(t, -0.8), .epsilon = 1e-30, .clip_rms = 1, .decay = 0.1};
+Rule adafactor(int t, double least_scale = 0) {
+  return Adafactor{.lr = 0.01,
+                   .beta2 = 1 - std::pow(t, -0.8),
+                   .epsilon = 1e-30,
+                   .clip_rms = 1,
+                   .decay = 0.1,
+                   .least_scale = least_scale};
 }
 
 TEST(CpuOptimizer, AdamwAgreesOverSteps) {
@@ -66,22 +70,27 @@ TEST(CpuOptimizer, AdamwAgreesOverSteps) {
       });
 }
 
+void agree_over_steps_of_adafactor(const Shape& s, bool factored, double least_scale) {
+  expect_agreement([&](Lab& lab) {
+    const Weight w = lab.kernels().declare("w", s.rows, s.cols, s.batch);
+    lab.kernels().attach();
+    const View rows = dense(lab, s.batch * s.rows, factored ? 1 : s.cols);
+    std::vector<View> state = {rows};
+    if (factored) state.push_back(dense(lab, s.batch, s.cols));
+    for (int t = 1; t <= 3; ++t) {
+      set_gradient(lab, w, static_cast<std::uint64_t>(t));
+      lab->update.apply(w, {adafactor(t, least_scale), state}, scalar(lab, 4), t == 2 ? 0.5 : 0);
+    }
+    for (const View& view : state) lab.show(view);
+    lab.show_values();
+  });
+}
+
 TEST(CpuOptimizer, AdafactorAgreesOverSteps) {
   for (const Shape& s : kShapes)
     for (const bool factored : {true, false})
-      expect_agreement([&](Lab& lab) {
-        const Weight w = lab.kernels().declare("w", s.rows, s.cols, s.batch);
-        lab.kernels().attach();
-        const View rows = dense(lab, s.batch * s.rows, factored ? 1 : s.cols);
-        std::vector<View> state = {rows};
-        if (factored) state.push_back(dense(lab, s.batch, s.cols));
-        for (int t = 1; t <= 3; ++t) {
-          set_gradient(lab, w, static_cast<std::uint64_t>(t));
-          lab->update.apply(w, {adafactor(t), state}, scalar(lab, 4), t == 2 ? 0.5 : 0);
-        }
-        for (const View& view : state) lab.show(view);
-        lab.show_values();
-      });
+      for (const double least_scale : {0.0, 1e-3, 5.0})
+        agree_over_steps_of_adafactor(s, factored, least_scale);
 }
 
 TEST(CpuOptimizer, AdafactorSurvivesAnExpertWithoutTokens) {

@@ -96,6 +96,25 @@ TEST(Adafactor, ClipsTheUpdateByItsRms) {
   EXPECT_THAT(s.k.read(s.k.value(s.w)), near(1e-14, {-.01, .01, -.01, .01}));
 }
 
+// Algorithm 4: by max(epsilon 2, RMS(w)) of every matrix, w before the step; the decay is not
+// scaled.
+TEST(Adafactor, StepsRelativeToTheParameter) {
+  Stepper s(1, 2, 2);
+  const View rows = s.k.matrix(2, 1), columns = s.k.matrix(2, 2);
+  s.set({3, 4, 0, 0}, {.1, -.1, .1, -.1});
+  s.k->update.apply(s.w, {Adafactor{.01, 0, 1e-30, 1, .5, 1e-3}, std::array{rows, columns}},
+                    s.norm2, 0);
+  const double rms = std::sqrt(12.5);
+  EXPECT_THAT(s.k.read(s.k.value(s.w)),
+              near(1e-14, {3 - .01 * (rms + 1.5), 4 - .01 * (-rms + 2), -1e-5, 1e-5}));
+  Stepper vector(1, 2);
+  vector.set({3, 4}, {.1, -.1});
+  vector.k->update.apply(vector.w,
+                         {Adafactor{.01, 0, 1e-30, 1, 0, 1e-3}, std::array{vector.k.matrix(1, 2)}},
+                         vector.norm2, 0);
+  EXPECT_THAT(vector.k.read(vector.k.value(vector.w)), near(1e-14, {3 - .01 * rms, 4 + .01 * rms}));
+}
+
 TEST(Adafactor, KeepsTheFullSecondMomentOfVectors) {
   Stepper s(1, 4);
   const View v = s.k.matrix(1, 4);

@@ -28,7 +28,7 @@ Recipe optimizer_recipe(const std::string& optimizer) {
 }
 
 double rate(const ParamSlot& slot) {
-  return slot.role == Role::Hidden ? kRate * kLrWidth / kWidth : kRate;
+  return slot.role == Role::Hidden ? kRate * kLrWidth / static_cast<double>(slot.rows) : kRate;
 }
 double decay(const ParamSlot& slot) { return slot.role == Role::Vector ? 0 : kDecay; }
 
@@ -143,6 +143,27 @@ TEST(Adafactor, IsTheFormula) {
       }
     }
   });
+}
+
+TEST(Optimizers, SayThatTheyDoNotScaleTheirSteps) {
+  Recipe r = recipe(2, 8);
+  r.update_scale = "parameter";
+  for (const std::string& name : test_catalog().optimizers.names()) {
+    r.optimizer = name;
+    if (test_catalog().optimizers.get(name).scales_updates) {
+      EXPECT_NE(make_optimizer(r, test_catalog().optimizers), nullptr);
+      continue;
+    }
+    try {
+      Learner(block(8, {ffn(4)}), r, 11, options(), test_catalog());
+      FAIL() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Exit::BadInput);
+      EXPECT_EQ(std::string(error.what()), "recipe:/update_scale: optimizer " + name +
+                                               " does not scale its steps; allowed: none; got: "
+                                               "parameter");
+    }
+  }
 }
 
 TEST(Optimizers, StateIsSmallForAdafactorAndTwiceTheModelForAdamW) {

@@ -95,7 +95,8 @@ class Trainer:
             scaled = recipe.get("update_scale") == "parameter"
             for name, w in trained.items():
                 kind, state = role(name), self.states.setdefault(name, {})
-                own = lr * width_factor(name, w, recipe, block) if kind == "hidden" else lr
+                share = recipe["lr_width"] / w.shape[-2] if kind == "hidden" else 1.0  # by fan-in
+                own = lr * (math.sqrt(share) if scaled else share)
                 decay = 0 if kind == "vector" else recipe["weight_decay"]
                 g = clip * grads[name]
                 if recipe["optimizer"] == "adamw":
@@ -106,5 +107,3 @@ class Trainer:
         twin.end_step()
 
 
-def width_factor(name, w, recipe, block):
-    return recipe["lr_width"] / block["d_model"]

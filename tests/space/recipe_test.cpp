@@ -18,7 +18,8 @@ Recipe read(const std::string& text) {
 }
 
 TEST(Recipe, ComesBackFromItsJson) {
-  const Recipe recipe = read(R"({"batch":12,"seq":32,"micro_batch":4,"optimizer":"adafactor",
+  const Recipe recipe = read(
+      R"({"batch":12,"seq":32,"micro_batch":4,"optimizer":"adafactor","update_scale":"parameter",
     "lr":{"dense":0.1,"token_choice":0.2,"expert_choice":0.3},"lr_width":48,"schedule":"s",
     "warmup":0.1,"decay":0.9,"weight_decay":0.5,"clip":0,"aux":0.02,"z":0.001,
     "eval_tokens":77,"precision":"fp32"})");
@@ -45,6 +46,17 @@ TEST(Recipe, AGroupWithoutARateTrainsAtTheDefaultOne) {
   recipe.lr.erase("dense");
   EXPECT_EQ(error_of([&] { recipe.rate("state_space"); }),
             "recipe:/lr/state_space: no learning rate");
+}
+
+// Relative steps fall with the RMS of the parameter, 1 / sqrt(fan-in), once already.
+TEST(Recipe, HiddenMatricesTrainAtARateByTheirFanIn) {
+  Recipe recipe;
+  recipe.lr_width = 64;
+  EXPECT_EQ(recipe.hidden_rate(0.5, 64), 0.5);
+  EXPECT_EQ(recipe.hidden_rate(0.5, 256), 0.125);
+  recipe.update_scale = "parameter";
+  EXPECT_EQ(recipe.hidden_rate(0.5, 64), 0.5);
+  EXPECT_EQ(recipe.hidden_rate(0.5, 256), 0.25);
 }
 
 // A stored recipe may name groups that no type declares any more.
@@ -93,7 +105,7 @@ TEST(Recipe, RefusesWhatCannotTrain) {  // B20, B25
             "r.json:/recipe/optimizer: must not be empty\n"
             "r.json:/recipe/bach: unknown key; did you mean 'batch'?; allowed: aux, batch, clip, "
             "decay, eval_tokens, lr, lr_width, micro_batch, optimizer, precision, schedule, seq, "
-            "warmup, weight_decay, z");
+            "update_scale, warmup, weight_decay, z");
 }
 
 }  // namespace

@@ -148,10 +148,12 @@ void check_dense(const Floats& m, const char* what) {
   MOEBIUS_CHECK(m.dense(), "[{}] rows are {} apart, must be dense: {}", what, m.ld, m.cols);
 }
 
-// The rate at which u of root mean square `rms` is applied.
-float clipped_rate(double squares, std::int64_t count, const Adafactor& o) {
-  const double rms = std::sqrt(squares / static_cast<double>(count));
-  return static_cast<float>(o.lr / std::max(1.0, rms / o.clip_rms));
+// The rate at which u is applied to w, by the sum of the squares of u and, where the step is
+// relative to w, of w.
+float clipped_rate(double u2, double w2, std::int64_t count, const Adafactor& o) {
+  const auto rms = [&](double squares) { return std::sqrt(squares / static_cast<double>(count)); };
+  const double scale = o.least_scale > 0 ? std::max(o.least_scale, rms(w2)) : 1;
+  return static_cast<float>(o.lr * scale / std::max(1.0, rms(u2) / o.clip_rms));
 }
 
 double total(const float* x, std::int64_t n) {
@@ -185,15 +187,16 @@ double full_step(const Floats& w, const Floats& g, const Floats& v, float factor
                  const Adafactor& o) {
   check_shape(v, w.rows, w.cols, "adafactor rows");
   check_dense(v, "adafactor rows");
-  double norm2 = 0, squares = 0;
+  double norm2 = 0, squares = 0, w2 = 0;
   for (std::int64_t i = 0; i < w.size(); ++i) {
     const double grad = double{factor} * g.data[i];
     norm2 += grad * grad;
     v.data[i] = average(o.beta2, v.data[i], grad * grad + o.epsilon);
     g.data[i] = static_cast<float>(grad / std::sqrt(double{v.data[i]}));
     squares += double{g.data[i]} * g.data[i];
+    w2 += double{w.data[i]} * w.data[i];
   }
-  const float rate = clipped_rate(squares, w.size(), o);
+  const float rate = clipped_rate(squares, w2, w.size(), o);
   const auto decay = static_cast<float>(o.lr * o.decay);
   for (std::int64_t i = 0; i < w.size(); ++i) w.data[i] -= rate * g.data[i] + decay * w.data[i];
   return norm2;
@@ -208,7 +211,8 @@ double factored_step(const Team& team, const Floats& w, const Floats& g, const F
   check_shape(c, 1, w.cols, "adafactor columns");
   check_dense(r, "adafactor rows");
   const std::int64_t tile = tile_rows(w.cols), tiles = ceil_div(w.rows, tile);
-  // By row: sums, then factors a. By column: factors b. By tile: sums of columns, of u^2.
+  // By row: sums, then factors a. By column: factors b. By tile: sums of columns, of u^2; then by
+  // chunk: of w^2.
   const Floats a(memory, w.rows, 1);
   const Floats b(a.data + w.rows, 1, w.cols), cols(b.data + w.cols, tiles, w.cols);
   float* const squares = cols.data + cols.size();
@@ -233,7 +237,9 @@ double factored_step(const Team& team, const Floats& w, const Floats& g, const F
   team.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     squares[begin / tile] = norm(g.slice(begin, end), a.data + begin, b.data);
   });
-  const float rate = clipped_rate(total(squares, tiles), w.size(), o);
+  const double u2 = total(squares, tiles);
+  const double w2 = o.least_scale > 0 ? sum_of_squares(team, w, squares) : 0;
+  const float rate = clipped_rate(u2, w2, w.size(), o);
   team.ranges(w.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     subtract(w.slice(begin, end), g.slice(begin, end), a.data + begin, b.data, rate,
              static_cast<float>(o.lr * o.decay));
@@ -245,7 +251,7 @@ double factored_step(const Team& team, const Floats& w, const Floats& g, const F
 
 std::int64_t update_scratch(std::int64_t rows, std::int64_t cols) {
   return rows + cols + ceil_div(rows, tile_rows(cols)) * (cols + 1) +
-         ceil_div(rows * cols, kTileElements);
+         sum_of_squares_scratch(rows * cols);
 }
 
 std::int64_t sum_of_squares_scratch(std::int64_t count) { return ceil_div(count, kChunk); }

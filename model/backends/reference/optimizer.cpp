@@ -29,13 +29,23 @@ void adamw_step(Matrix<T> w, Matrix<T> g, Matrix<T> m, Matrix<T> v, double facto
     }
 }
 
-// w -= lr (u / max(1, RMS(u) / clip_rms) + decay w), the tail of both Adafactors. u: [rows * cols].
+template <class T>
+double root_mean_square(Matrix<T> w) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < w.rows; ++i)
+    for (std::int64_t j = 0; j < w.cols; ++j) sum += double(w(i, j)) * w(i, j);
+  return std::sqrt(sum / static_cast<double>(w.rows * w.cols));
+}
+
+// w -= lr (scale u / max(1, RMS(u) / clip_rms) + decay w), the tail of both Adafactors; scale = 1
+// or max(least_scale, RMS(w)). u: [rows * cols].
 template <class T>
 void apply_update(Matrix<T> w, std::vector<double>& u, const Adafactor& o) {
   double sum = 0;
   for (const double x : u) sum += x * x;
   const double rms = std::sqrt(sum / static_cast<double>(u.size()));
-  const double shrink = std::max(1.0, rms / o.clip_rms);
+  const double scale = o.least_scale > 0 ? std::max(o.least_scale, root_mean_square(w)) : 1;
+  const double shrink = std::max(1.0, rms / o.clip_rms) / scale;
   for (std::int64_t i = 0; i < w.rows; ++i)
     for (std::int64_t j = 0; j < w.cols; ++j) {
       const double update = u[static_cast<std::size_t>(i * w.cols + j)] / shrink;

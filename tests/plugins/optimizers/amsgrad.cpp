@@ -45,7 +45,7 @@ class AmsGrad : public Optimizer {
 
 OptimizerPlugin optimizers_amsgrad() {
   return {"Adam whose second moment never falls",
-          [] { return std::unique_ptr<Optimizer>(std::make_unique<AmsGrad>()); }};
+          [](const Recipe&) { return std::unique_ptr<Optimizer>(std::make_unique<AmsGrad>()); }};
 }
 
 }  // namespace moebius
