@@ -206,7 +206,7 @@ std::pair<Call, Work> choose(Desk& d, bool by_expert) {
   const Work work = bytes(static_cast<double>(d.probs.size()));
   if (by_expert)
     return {[&b, &d] {
-              b.routing.choose_tokens(d.probs, d.groups(), kChoices * d.s.seq / d.s.experts, {}, 0,
+              b.routing.choose_tokens(d.probs, d.groups(), kChoices * d.s.seq / d.s.experts, {},
                                       d.routing);
             },
             work};

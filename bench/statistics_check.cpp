@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -220,6 +221,7 @@ void print_studies(int replications) {
 
 int main(int argc, char** argv) {
   const int replications = argc > 1 ? std::max(10, std::atoi(argv[1])) : 4000;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a long run is watched
   moebius::print_likelihoods(50 * replications);
   moebius::print_verdicts(replications);
   moebius::print_studies(replications / 2);

@@ -74,7 +74,7 @@ Table plan_table(const std::vector<ScaledBlock>& blocks, const Roofline& machine
                    {"proxy_loss", Style::Loss},
                    {"seeds"},
                    {"d_model"},
-                   {"heads"},
+                   {"attention_heads"},
                    {"parameters", Style::Count},
                    {"active_parameters", Style::Count},
                    {"flops_ratio", Style::Ratio},

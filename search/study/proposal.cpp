@@ -19,16 +19,18 @@ bool may_breed(const ProposalContext& context, const Trial& baseline) {
   return !slow && context.judge.why_refused(baseline.spec).empty();
 }
 
-// The youngest `wanted` trials that the lag rule shows, oldest first.
+// The youngest `wanted` trials that the lag rule shows, oldest first: of the search trials not the
+// last lag - 1, whatever trials of other roles came between.
 std::vector<const Trial*> visible_trials(const ProposalContext& context, const History& history,
                                          std::size_t wanted) {
-  const std::int64_t last = history.size() - context.lag;
+  std::int64_t hidden = context.lag - 1;
   std::vector<const Trial*> result;
   for (std::int64_t number = history.size() - 1; number >= 0 && result.size() < wanted; --number) {
     const Trial& trial = *history.find(number);
+    const bool search = trial.role == TrialRole::Search;
+    if (search && hidden-- > 0) continue;
     if (!trial.final() || trial.point.empty()) continue;
     const bool baseline = trial.role == TrialRole::Baseline && trial.parent < 0;
-    const bool search = trial.role == TrialRole::Search && trial.number <= last;
     if (search || (baseline && may_breed(context, trial))) result.push_back(&trial);
   }
   std::reverse(result.begin(), result.end());
@@ -103,7 +105,9 @@ ProposalResult propose_trial(const ProposalContext& context, const History& hist
                          [&](const Spec& spec) { return context.judge.why_refused(spec); },
                          [&](const std::string& hash) { return history.seen(hash); },
                          [&](const Spec& spec) { return context.judge.cost(spec); }};
-  Rng rng = Rng(context.seed).split("propose", static_cast<std::uint64_t>(number));
+  // Counted without re-runs, so that a study that goes on proposes as if it had not stopped.
+  const std::int64_t index = history.count(TrialRole::Baseline) + history.count(TrialRole::Search);
+  Rng rng = Rng(context.seed).split("propose", static_cast<std::uint64_t>(index));
   Drawn drawn = draw_new(view, [&](std::int64_t draws) {
     return draws < kSamplerDraws ? context.sampler.propose(view, rng)
                                  : Proposal{context.space.sample(rng), -1, Operator::Random};

@@ -7,7 +7,7 @@ import subprocess
 
 from cli import BINARY, check, environment, equal, finish, rows, run, workspace
 
-SEARCH = ["search", "--evaluator", "synthetic", "--trials", "30", "--budget", "300ktok", "--db", "r.db", "--study", "s"]
+SEARCH = ["search", "--evaluator", "synthetic", "--trials", "30", "--confirm", "0", "--budget", "300ktok", "--db", "r.db", "--study", "s"]
 
 
 def main():

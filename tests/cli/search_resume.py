@@ -34,7 +34,10 @@ def main():
         run(place, "search", "--study", "s", "--db", "cut.db", "--trials", 8)
         longer = table_of(place, "cut.db", "s")
         equal(longer[:len(expected)], expected, "earlier trials stay as they were")
-        equal(len(longer), len(expected) + 2, "two more trials")
+        searched = [row for row in longer if row["role"] == "search"]
+        equal(len(searched), 8, "two more trials")
+        roles = [row["role"] for row in expected]
+        equal(roles.count("rerun"), 3, "the best block has fresh seeds")
     finish()
 
 

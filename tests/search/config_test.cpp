@@ -199,14 +199,15 @@ TEST_F(ConfigTest, ConstraintsAreJudgedUnderTheStudysRecipe) {
   EXPECT_GT(outside[0], 0);  // what older studies go on with
 }
 
+// 2 baselines and 10 blocks, and 7 fresh seeds for the verdict.
 TEST_F(ConfigTest, TheForecastTrainsNothing) {
   const StudyConfig config = study_config(space, 10);
   ForecastInput input{2, 1 << 20, {}};
   EXPECT_EQ(forecast(config, History(), types(), input),
-            "12 trials x 100steps with 2 workers, about 1 MiB each");
+            "19 trials x 100steps with 2 workers, about 1 MiB each");
   input.step_seconds = 0.1;
   EXPECT_EQ(forecast(config, History(), types(), input),
-            "12 trials x 100steps = about 1m00s with 2 workers, about 1 MiB each");
+            "19 trials x 100steps = about 1m35s with 2 workers, about 1 MiB each");
 }
 
 }  // namespace

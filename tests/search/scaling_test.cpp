@@ -74,9 +74,10 @@ TEST(Scaling, AMatchedBlockKeepsTheCostAtWhichItWon) {
   request.match_flops = true;
   const auto blocks = scaled_blocks(some_history(space), space, builtin_catalog(), request);
   ASSERT_EQ(blocks.size(), 5U);
-  for (const ScaledBlock& block : blocks)
-    if (block.trial >= 0)
-      EXPECT_NEAR(block.flops_ratio / block.proxy_flops_ratio, 1, 0.02) << block.name;
+  for (const ScaledBlock& block : blocks) {
+    if (block.trial < 0) continue;
+    EXPECT_NEAR(block.flops_ratio / block.proxy_flops_ratio, 1, 0.02) << block.name;
+  }
 }
 
 // Routing groups that span the batch forbid micro-batches; a dense block would take small ones.

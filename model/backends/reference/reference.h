@@ -96,7 +96,6 @@ class Reference final : public AllFamilies {
     typed(dtype_, kernel);
   }
 
-  // Empty weights become empty views.
   View value(Weight w) const { return w.empty() ? View{} : params_->value(w); }
   // Where a contribution to the gradient of w goes: kernels add to it. Asks the sink; zero where
   // the contribution is the first.

@@ -12,7 +12,9 @@ class Every : public Sampler {
     const std::vector<const Trial*> youngest = view.youngest(1);
     if (view.index % stride_ != 0 || youngest.empty()) return proposal;
     proposal.parent = youngest.front()->number;
-    proposal.point = view.space.mutate(youngest.front()->point, Point{}, rng, proposal.op);
+    const Mutation mutation = view.space.mutate(youngest.front()->point, Point{}, rng);
+    proposal.point = mutation.child;
+    proposal.op = mutation.op;
     return proposal;
   }
 
