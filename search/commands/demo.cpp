@@ -68,6 +68,8 @@ SessionRequest request_of(const Options& options) {
   request.data.workers = options.workers;
   request.study.recipe["eval_tokens"] = kEvalTokens;
   request.study.baselines = kBaselines;
+  // No margin was measured for budgets as short as these: no trial is ended early.
+  request.study.stopper_options = {"margin=100"};
   request.study.given = {
       {"trials", kSearchTrials}, {"baseline_seeds", kBaselineSeeds}, {"seed", options.seed}};
   return request;
