@@ -16,7 +16,7 @@
 namespace moebius {
 namespace {
 
-constexpr double kError = 0.05, kMedian = 0.0117;
+constexpr double kMedian = 0.0117;
 
 // Deviations of blocks.
 struct Population {
@@ -103,7 +103,8 @@ Rates rates(const Population& population, const Design& design, int replications
       blocks.push_back(estimate(losses(rng, means[k], sds[k], design.seeds[k])));
     }
     const std::vector<Estimate> others(blocks.begin() + 1, blocks.end());
-    const std::vector<double> reaches = Deviations(blocks).reaches(blocks[0], others, kError);
+    const std::vector<double> reaches =
+        Deviations(blocks).reaches(blocks[0], others, kVerdictError);
     bool apart = false, covered = true;
     for (std::size_t k = 0; k < others.size(); ++k) {
       const double gain = others[k].mean - blocks[0].mean;

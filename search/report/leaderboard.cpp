@@ -8,7 +8,6 @@
 namespace moebius {
 namespace {
 
-constexpr double kError = 0.05;
 // Below it the grids of Deviations leave too much out: beyond 1000 blocks pairs are not counted.
 constexpr double kLeastError = 1e-7;
 
@@ -18,7 +17,7 @@ class Ranks {
  public:
   Ranks(const Deviations& deviations, std::int64_t blocks) : deviations_(deviations) {
     const double pairs = 0.5 * static_cast<double>(blocks) * static_cast<double>(blocks - 1);
-    error_ = std::max(kLeastError, kError / std::max(1.0, pairs));
+    error_ = std::max(kLeastError, kVerdictError / std::max(1.0, pairs));
   }
 
   bool apart(const BlockResult& first, const BlockResult& other) {

@@ -11,8 +11,6 @@
 namespace moebius {
 namespace {
 
-constexpr double kError = 0.05;
-
 std::string name_of(const BlockResult& block) {
   return block.label.empty() ? fmt::format("{} (trial {})", block.block, block.number)
                              : block.label;
@@ -155,7 +153,7 @@ Verdict weigh(const Ranking& ranking, const Deviations& deviations) {
   for (const BlockResult& baseline : ranking.baselines)
     others.push_back(baseline.estimate(baseline.loss));
   const auto families = static_cast<double>(std::max<std::int64_t>(ranking.candidates, 1));
-  const std::vector<double> reaches = deviations.reaches(first, others, kError / families);
+  const std::vector<double> reaches = deviations.reaches(first, others, kVerdictError / families);
   for (std::size_t k = 0; k < others.size(); ++k)
     verdict.contrasts.push_back({ranking.baselines[k], others[k].mean - first.mean, reaches[k]});
   return verdict;
