@@ -107,8 +107,8 @@ TEST(Baseline, Brainformer1SitsAtGlamsActiveSizeWhereNoneIsPublished) {
 
 TEST(Baseline, ShipsTheNamesScriptsRelyOn) {
   const std::vector<std::string> expected = {
-      "brainformer-1", "brainformer-2", "dense",     "glam",   "glam-dropless",
-      "glam-ec",       "gpt",           "llama",     "primer-ez", "switch", "switch-dropless"};
+      "brainformer-1", "brainformer-2", "dense",     "glam",   "glam-dropless",  "glam-ec",
+      "gpt",           "llama",         "primer-ez", "switch", "switch-dropless"};
   EXPECT_EQ(baseline_blocks(), expected);
   EXPECT_EQ(fixed_blocks(), (std::vector<std::string>{"dense-110m", "moe-444m"}));
 }

@@ -208,7 +208,8 @@ void packed_gemm(const Factor& a, const Packed& b, const View& c, const GemmOpti
                        panel};
   LeftFactor left(a, as_is, false, sums + Blocks::sums_bytes(c.cols));
   fence();
-  multiply(left, right, steps, sums, {c, options.scale, options.accumulate, exceeds_cache(c), true});
+  multiply(left, right, steps, sums,
+           {c, options.scale, options.accumulate, exceeds_cache(c), true});
   release();
 }
 
